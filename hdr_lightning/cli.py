@@ -1,0 +1,117 @@
+"""The commands: `python -m hdr_lightning VERB ...`, or `hdr-lightning VERB ...`.
+
+Everything heavy is imported by the verb that needs it, so that help comes at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+import hdr_lightning
+from hdr_lightning.errors import InputError, RunStopped
+
+TRAINER_VERBS = {
+    "fit": "train a generator on pairs of photos",
+    "validate": "measure a checkpoint on the validation photos",
+    "test": "measure a checkpoint on the held-out photos and write a report",
+    "predict": "enhance a large folder with a checkpoint, on all GPUs",
+}
+"""Verbs of the Lightning trainer; they share one configuration."""
+
+OWN_VERBS = {
+    "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
+    "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
+    "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
+}
+"""Verbs that are a function each: its typed arguments are the options."""
+
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs"}
+"""The argument of a verb that is given without its name."""
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors are one line instead of a page of usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        refuse(message.strip(), self.prog.replace(" [options]", ""))
+
+
+def refuse(message: str, prog: str = "hdr-lightning") -> NoReturn:
+    """Print what is wrong and leave with code 2: what was given cannot be used."""
+    print(f"error: {message}\n(all options: {prog} --help)", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def main(args: Sequence[str] | None = None) -> Any:
+    """Run a command.
+
+    Args:
+        args: the words behind the program's name; those of the shell if nothing is given.
+
+    Returns:
+        What the verb made: for `fit`, `test` and the like the folder of the run, for others what their function gives.
+
+    Raises:
+        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    verb = words[0] if words else "--help"
+    if verb in ("-h", "--help"):
+        print(overview())
+        return None
+    if verb == "--version":
+        print(hdr_lightning.__version__)
+        return None
+    try:
+        if verb in TRAINER_VERBS:
+            return importlib.import_module("hdr_lightning.training").run(words)
+        if verb in OWN_VERBS:
+            return _run_function(verb, words[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except RunStopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        raise SystemExit(1) from stop
+    refuse(f"there is no verb {verb!r}; there are {', '.join([*TRAINER_VERBS, *OWN_VERBS])}")
+
+
+def overview() -> str:
+    """The text of `--help`."""
+    verbs = TRAINER_VERBS | {verb: about for verb, (_, about) in OWN_VERBS.items()}
+    lines = [f"  {verb:<12} {about}" for verb, about in verbs.items()]
+    return "\n".join(
+        [
+            f"hdr-lightning {hdr_lightning.__version__}: learned photo enhancement",
+            "",
+            "usage: hdr-lightning VERB [--config FILE] [--option value ...]",
+            "",
+            *lines,
+            "",
+            "hdr-lightning VERB --help explains a verb's options.",
+        ]
+    )
+
+
+def _run_function(verb: str, words: list[str]) -> Any:
+    module, _, name = OWN_VERBS[verb][0].partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    parser = Parser(prog=f"hdr-lightning {verb}", description=OWN_VERBS[verb][1], allow_abbrev=False)
+    parser.add_argument("-c", "--config", action="config", help="YAML file with options")
+    positional = POSITIONAL.get(verb)
+    if positional:
+        parser.add_argument(
+            positional,
+            nargs="+",
+            type=Path,
+            help="photos or folders" if verb == "enhance" else "manifest, or two folders",
+        )
+    parser.add_function_arguments(function, skip={positional} if positional else None)
+    options = parser.parse_args(words)
+    options.pop("config", None)
+    return function(**options.as_dict())

@@ -1,0 +1,1 @@
+"""From photo files to batches of pairs."""

@@ -1,0 +1,9 @@
+"""The errors that a user can act on: the command line prints them in one line, without a traceback."""
+
+
+class InputError(ValueError):
+    """What was given cannot be used; the message says what was expected, what came and what to do."""
+
+
+class RunStopped(RuntimeError):  # noqa: N818 - a verdict on a run, not a defect of the program
+    """A run ended itself because going on would waste it; the message names the cause and the remedy."""

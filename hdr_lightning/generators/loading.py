@@ -1,0 +1,124 @@
+"""A generator from a checkpoint file alone, without running anything that the file contains."""
+
+import importlib
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hdr_lightning.errors import InputError
+from hdr_lightning.generators.base import Generator
+
+PREFIX = "generator."
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Find the checkpoint that a path means.
+
+    Args:
+        path: a checkpoint; or the folder of a run, which means its best; or a folder of runs, which means the newest
+            best.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise InputError(f"{path}: there is no such checkpoint")
+    found = sorted(path.glob("**/checkpoints/best.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise InputError(f"{path}: no run below this folder has a checkpoints/best.ckpt: train one with `fit`")
+    return found[-1]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `fit` wrote: tensors, numbers and text, and nothing that could run.
+
+    Raises:
+        InputError: if the file is missing, damaged, none of ours, or holds code.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such checkpoint") from None
+    except pickle.UnpicklingError as error:
+        reason = (
+            "it holds Python objects, which could run code"
+            if "Unsupported" in str(error)
+            else "it is damaged or no checkpoint"
+        )
+        raise InputError(f"{path}: refused, {reason}: expected a checkpoint that `hdr-lightning fit` wrote") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError):
+        raise InputError(f"{path}: refused, it is damaged or no checkpoint: expected one that `fit` wrote") from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise InputError(f"{path}: expected a checkpoint that `hdr-lightning fit` wrote, this file has another layout")
+    return checkpoint
+
+
+def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
+    """Rebuild the generator of a checkpoint.
+
+    The checkpoint names the generator's class and arguments. Only classes that are generators and already imported are
+    taken, so a file cannot have anything else built or imported.
+
+    Args:
+        path: a checkpoint that `fit` wrote.
+        modules: modules of your own to import first, for generators that are not part of this package.
+
+    Returns:
+        The generator in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: if the file is no such checkpoint, or its generator is not known or does not fit its weights.
+    """
+    for module in modules:
+        importlib.import_module(module)
+    checkpoint = read_checkpoint(path)
+    hyper_parameters = checkpoint["hyper_parameters"]
+    spec = hyper_parameters.get("generator") if isinstance(hyper_parameters, Mapping) else None
+    if spec is None or not _is_spec(spec):
+        raise InputError(
+            f"{path}: the checkpoint does not say which generator it holds: train it with `hdr-lightning fit`"
+        )
+    generator = _build(spec, path)
+    weights = {
+        name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items() if name.startswith(PREFIX)
+    }
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit the generator that the checkpoint names: {error}") from None
+    return generator.eval()
+
+
+def _is_spec(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
+
+
+def _build(spec: Mapping[str, Any], path: Path) -> Generator:
+    known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _descendants(Generator)}
+    # A class may be named by the package that exports it.
+    known |= {f"{cls.__module__.rpartition('.')[0]}.{cls.__qualname__}": cls for cls in known.values()}
+    cls = known.get(spec["class_path"])
+    if cls is None:
+        raise InputError(
+            f"{path}: its generator {spec['class_path']} is not part of this package: "
+            "name the module that defines it with --modules, if you trust it"
+        )
+    arguments = {
+        name: _build(value, path) if _is_spec(value) else value for name, value in (spec.get("init_args") or {}).items()
+    }
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise InputError(f"{path}: {cls.__name__} cannot be built from the checkpoint's arguments: {error}") from None
+
+
+def _descendants(cls: type) -> Iterable[type]:
+    children: list[type] = cls.__subclasses__()
+    for child in children:
+        yield child
+        yield from _descendants(child)

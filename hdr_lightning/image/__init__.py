@@ -1,0 +1,1 @@
+"""Mathematics of pixels: pure functions on tensors."""

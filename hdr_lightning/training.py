@@ -1,0 +1,220 @@
+"""The verbs of the trainer: LightningCLI over our task and data, with a folder of its own for each run."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from jsonargparse import Namespace
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from hdr_lightning import callbacks
+from hdr_lightning.cli import refuse
+from hdr_lightning.data.files import writing
+from hdr_lightning.data.module import PairDataModule
+from hdr_lightning.errors import InputError
+from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
+from hdr_lightning.progress import watched_live
+from hdr_lightning.task import EnhancementTask
+
+
+class TrainingParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one line instead of a page of usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        refuse(message.strip(), self.prog.replace(" [options]", ""))
+
+
+class SaveConfig(SaveConfigCallback):
+    """Save the whole configuration as `config.yaml` of the run, and with every logger that shows it."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = self.config.as_dict()
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):
+                logger.log_hyperparams(config)
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Checkpoints written whole or not at all; Lightning's own pass through a temporary folder elsewhere, unsynced."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with writing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class EnhancementCLI(LightningCLI):
+    """A verb of the trainer, with what every run has: a folder, a log, checkpoints, early stopping, guards."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self.verb = args[0]
+        self.folder: Path | None = None
+        try:
+            super().__init__(
+                EnhancementTask,
+                PairDataModule,
+                save_config_callback=SaveConfig,
+                seed_everything_default=0,
+                parser_class=TrainingParser,
+                parser_kwargs={"prog": "hdr-lightning", "description": "learned photo enhancement"},
+                args=list(args),
+                auto_configure_optimizers=False,
+            )
+        except BaseException:
+            self._drop_empty_folder()
+            raise
+
+    def _drop_empty_folder(self) -> None:
+        """A run that failed before it began has nothing to keep."""
+        if self.folder is not None:
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        return super().init_parser(**kwargs, allow_abbrev=False)  # a misspelt key is refused, not guessed
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the verb in use: each takes time to build."""
+        return {self.verb: LightningCLI.subcommands()[self.verb]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
+        parser.add_lightning_class_args(callbacks.Previews, "previews")
+        parser.add_lightning_class_args(callbacks.Report, "report")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/psnr",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "early_stopping.monitor": "val/psnr",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 15,
+                "trainer.max_epochs": 100,
+                "trainer.log_every_n_steps": 10,
+                "trainer.gradient_clip_val": 1.0,
+                "trainer.use_distributed_sampler": False,  # ours neither repeats a photo nor leaves one out
+            }
+        )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
+        if subcommand == "test":
+            parser.set_defaults({"verbose": False})  # the report prints its own table
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+        config = self.config[self.verb]
+        if self.verb != "fit" and config.ckpt_path is None:
+            raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
+        if config.ckpt_path is not None:
+            path = find_checkpoint(Path(config.ckpt_path))
+            read_checkpoint(path)
+            config.ckpt_path = str(path)
+            rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
+        if config.trainer.default_root_dir is None:
+            name = Path(str(config.config[-1])).stem if config.config else "default"
+            config.trainer.default_root_dir = str(Path("runs") / name)
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.verb].trainer
+        # The other ranks learn of the folder from the first one.
+        self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
+        for logger in config.logger if isinstance(config.logger, list) else [config.logger]:
+            if not isinstance(logger, Namespace):
+                continue
+            if logger.class_path.endswith("WandbLogger") and find_spec("wandb") is None:
+                raise InputError("W&B is not installed: pip install 'hdr-lightning[wandb]'")
+            if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
+                logger.init_args.save_dir = str(self.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config_init[self.verb].trainer
+        name = self.folder.name if self.folder else self.verb
+        log = CSVLogger(config.default_root_dir, name="", version=name, flush_logs_every_n_steps=10)
+        given = config.logger if isinstance(config.logger, list) else [config.logger]
+        loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
+        own: list[Callback] = []
+        if self.verb == "fit":
+            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.GradientNorm(), callbacks.Speed()]
+        if self.verb == "predict":
+            own += [callbacks.PhotoWriter()]
+        if config.enable_progress_bar is not False and not watched_live():
+            own += [callbacks.LineProgress()]
+        config.callbacks = [*(config.callbacks or []), *own]
+        config.plugins = [*(config.plugins or []), DurableCheckpointIO()]
+        return super().instantiate_trainer(logger=loggers, **kwargs)
+
+
+def claim_folder(root: Path, verb: str) -> Path:
+    """Make the folder of a run, one that no other run has: `fit_0`, `fit_1`, ...
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    number = 0
+    while True:
+        folder = root / f"{verb}_{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            if not root.is_dir():
+                raise InputError(f"{root} is a file: set trainer.default_root_dir to a folder") from None
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be made ({error.strerror}): set trainer.default_root_dir to a folder you may write"
+            ) from None
+        else:
+            return folder
+
+
+def run(words: Sequence[str]) -> Path | None:
+    """Run a verb of the trainer.
+
+    Args:
+        words: the verb and its options.
+
+    Returns:
+        The folder of the run, on the first rank.
+    """
+    _hush()
+    try:
+        cli = EnhancementCLI(words)
+    finally:
+        if "wandb" in sys.modules:  # else the next run of this process would go on in the dashboard of this one
+            sys.modules["wandb"].finish()
+    if cli.folder is not None:
+        best = cli.folder / "checkpoints" / "best.ckpt"
+        print(f"best checkpoint: {best}" if best.is_file() else f"run: {cli.folder}")
+    return cli.folder
+
+
+def _hush() -> None:
+    """Silence messages of the libraries that a user can do nothing about."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of names that Lightning uses
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    log.addFilter(lambda record: "litlogger" not in record.getMessage())
+    for message in (
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between lightning and torch
+        "The dirpath has changed",  # a test has a folder of its own
+        "Experiment logs directory .* exists and is not empty",  # the logger shares the folder of the run
+        ".*does not have many workers",  # data.workers is the user's choice
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,78 @@
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdr_lightning.data.rooms import write_demo_set
+
+logging.raiseExceptions = False  # Lightning's log handler keeps the stderr of the test in which it was imported
+
+TINY = [
+    "--model.generator=hdr_lightning.generators.NAFNet",
+    "--model.generator.init_args.width=4",
+    "--model.generator.init_args.encoder_blocks=[1]",
+    "--model.generator.init_args.middle_blocks=1",
+    "--model.generator.init_args.decoder_blocks=[1]",
+    '--model.loss={"class_path": "hdr_lightning.losses.CompositeLoss", "init_args": {"terms": {'
+    '"l1": {"class_path": "hdr_lightning.losses.L1"},'
+    '"window": {"class_path": "hdr_lightning.losses.WindowL1", "init_args": {"weight": 0.5}},'
+    '"saturation": {"class_path": "hdr_lightning.losses.Saturation", "init_args": {"weight": 0.3}}}}}',
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_model_summary=false",
+    "--trainer.log_every_n_steps=1",
+    "--data.crop=16",
+    "--data.workers=0",
+    "--data.batch_size=2",
+]
+"""Options of a training that takes a second."""
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The manifest of a small rendered set: 12 pairs of 32 x 48."""
+    return write_demo_set(tmp_path_factory.mktemp("demo") / "rooms", number=12, size=(32, 48), seed=7)
+
+
+@pytest.fixture
+def shared():
+    """The folder of real photos and reference tensors."""
+    folder = Path(os.environ.get("HDR_LIGHTNING_SHARED", "../shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: set HDR_LIGHTNING_SHARED to the folder that holds it")
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A function that writes a noise photo and gives its path."""
+
+    def write(name="photo.png", height=24, width=32, seed=0, folder=tmp_path, **options):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def manifest(photo, tmp_path):
+    """A function that writes pairs of noise photos with a manifest and gives the manifest's path."""
+
+    def write(number=10, groups=None, **options):
+        rows = []
+        for n in range(number):
+            photo(f"data/{n}_src.png", seed=2 * n, **options)
+            photo(f"data/{n}_tar.png", seed=2 * n + 1, **options)
+            row = {"src": f"{n}_src.png", "tar": f"{n}_tar.png"}
+            rows.append(row | ({"group": groups[n]} if groups else {}))
+        path = tmp_path / "data" / "pairs.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write

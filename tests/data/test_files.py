@@ -1,0 +1,217 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image, ImageCms
+
+from hdr_lightning.data.files import (
+    content_hash,
+    read_photo,
+    to_pixels,
+    to_tensor,
+    write_photo,
+    writing,
+)
+from hdr_lightning.errors import InputError
+
+
+def exif(orientation=1):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    tags[ExifTags.Base.Model] = "Pinhole"
+    return tags
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_orientation_is_applied_and_taken_out(orientation, suffix, tmp_path):
+    """Each orientation of an L-shaped mark ends upright, as Pillow's own transposition of the pixels says."""
+    upright = np.zeros((24, 16, 3), np.uint8)
+    upright[:, :5], upright[18:, :] = 250, 250
+    turns = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    image = Image.fromarray(upright)
+    stored = image if turns[orientation] is None else image.transpose(turns[orientation])
+    path = tmp_path / f"photo.{suffix}"
+    options = {"quality": 100} if suffix in ("jpg", "webp") else {}
+    stored.save(path, exif=exif(orientation), **options)
+
+    photo = read_photo(path)
+    assert photo.pixels.shape == (24, 16, 3)
+    assert np.abs(photo.pixels.astype(int) - upright).mean() < 4
+
+    out = tmp_path / f"out.{suffix}"
+    write_photo(out, photo)
+    with Image.open(out) as written:
+        assert written.size == (16, 24)
+        assert written.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        assert written.getexif()[ExifTags.Base.Model] == "Pinhole"
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "LA"])
+def test_other_modes_become_rgb(mode, photo, tmp_path):
+    with Image.open(photo()) as image:
+        changed = image.convert(mode)
+        expected = np.asarray(changed.convert("RGB"))
+    changed.save(tmp_path / "other.png")
+    np.testing.assert_array_equal(read_photo(tmp_path / "other.png").pixels, expected)
+
+
+def test_transparency_is_refused(photo, tmp_path):
+    with Image.open(photo()) as image:
+        image.putalpha(100)
+        image.save(tmp_path / "clear.png")
+    with pytest.raises(InputError, match=r"clear.png: expected an opaque photo"):
+        read_photo(tmp_path / "clear.png")
+
+
+def test_16_bits_are_refused_not_truncated(tmp_path):
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match="expected 8 bits a channel"):
+        read_photo(tmp_path / "deep.png")
+
+
+def test_16_bit_rgb_is_refused_not_truncated(tmp_path):
+    """Pillow opens it as 8 bits without a word."""
+    (tmp_path / "deep.png").write_bytes(deep_rgb_png())
+    with pytest.raises(InputError, match="expected 8 bits a channel"):
+        read_photo(tmp_path / "deep.png")
+
+
+def deep_rgb_png():
+    """A 2 x 2 PNG with 16 bits a channel, written by hand (Pillow cannot)."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + struct.pack(">6H", *[30000] * 6) for _ in range(2))
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def swapped_profile():
+    """An RGB profile that is not sRGB: sRGB's tables with the red and green primaries exchanged."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(data[128:132], "big")
+    entries = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
+    red, green = entries[b"rXYZ"], entries[b"gXYZ"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
+    return (
+        bytes(data)
+        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+        .replace(b"sRGB built-in", b"swap built-in")
+    )
+
+
+def test_colour_profile_is_converted_on_reading_and_restored_on_writing(photo, tmp_path):
+    icc = swapped_profile()
+    path = photo("wide.png", icc_profile=icc)
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    read = read_photo(path)
+    # With red and green exchanged, what the file calls red is green to the eye.
+    np.testing.assert_allclose(read.pixels.astype(int), stored[..., [1, 0, 2]], atol=2)
+    write_photo(tmp_path / "out.png", read)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.info["icc_profile"] == icc
+        np.testing.assert_allclose(np.asarray(written).astype(int), stored, atol=3)
+
+
+def test_srgb_profile_changes_nothing_and_is_kept(photo, tmp_path):
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = photo("plain.png", icc_profile=icc)
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    np.testing.assert_array_equal(read_photo(path).pixels, stored)
+    write_photo(tmp_path / "out.png", read_photo(path))
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.info["icc_profile"] == icc
+
+
+def test_reading_a_jpeg_equals_pillow(photo):
+    path = photo("photo.jpg", quality=90)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_photo(path).pixels, np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        (b"", "expected a photo"),
+        (b"hello", "expected a photo"),
+    ],
+)
+def test_what_is_no_photo_is_refused_by_name(content, message, tmp_path):
+    path = tmp_path / "photo.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"photo\.jpg: {message}"):
+        read_photo(path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_a_truncated_photo_is_refused(suffix, photo):
+    path = photo(f"photo.{suffix}", height=200, width=200)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(InputError, match=rf"photo\.{suffix}: .*replace"):
+        read_photo(path)
+
+
+def test_a_decompression_bomb_is_refused(photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="decompression bomb"):
+        read_photo(photo(height=40, width=40))
+
+
+def test_pixels_and_tensor_are_the_same_256_values():
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    image = to_tensor(pixels)
+    assert image.dtype == torch.float32
+    assert image.min() == 0
+    assert image.max() == 1
+    np.testing.assert_array_equal(to_pixels(image), pixels)
+
+
+def test_values_out_of_range_are_clipped_and_rounded():
+    image = torch.tensor([-1.0, 0.4999 / 255, 0.5001 / 255, 2.0]).view(1, 1, 4).expand(3, 1, 4)
+    assert to_pixels(image)[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(InputError, match="cannot be written"), writing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_hash_is_sha256(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    assert content_hash(tmp_path / "abc") == expected
+
+
+def test_exif_of_a_jpeg_is_kept_to_the_byte_where_it_needs_no_change(photo, tmp_path):
+    tags = exif()
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"secret of the maker"
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=tags.tobytes())
+    path = tmp_path / "a.jpg"
+    path.write_bytes(buffer.getvalue())
+    write_photo(tmp_path / "b.jpg", read_photo(path))
+    with Image.open(path) as before, Image.open(tmp_path / "b.jpg") as after:
+        assert before.info["exif"] == after.info["exif"]

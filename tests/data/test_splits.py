@@ -1,0 +1,176 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hdr_lightning.data.manifest import PairPaths, read_pairs
+from hdr_lightning.data.splits import fingerprint, refuse_shared_content, split_pairs, sums_beside
+from hdr_lightning.errors import InputError
+
+
+def pairs(number, groups=None):
+    return [
+        PairPaths(f"{n}.jpg", Path(f"/none/{n}.jpg"), Path(f"/none/{n}_t.jpg"), groups[n] if groups else str(n))
+        for n in range(number)
+    ]
+
+
+def names(part):
+    return [pair.name for pair in part]
+
+
+def test_the_catalogue_s_577_pairs_give_515_57_and_5():
+    parts = split_pairs(pairs(577), test=5, validation=0.1, seed=0)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (515, 57, 5)
+    assert names(parts.test) == [f"{n}.jpg" for n in range(5)]
+    assert sorted(names(parts.train + parts.validation + parts.test)) == sorted(names(pairs(577)))
+
+
+def test_a_seed_is_a_split():
+    first, again, other = (split_pairs(pairs(100), 5, 0.1, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert names(first.validation) != names(other.validation)
+    assert names(first.test) == names(other.test)
+
+
+def test_groups_are_never_divided():
+    groups = [f"g{n // 3}" for n in range(60)]
+    parts = split_pairs(pairs(60, groups), test=4, validation=0.2, seed=3)
+    owners = [{pair.group for pair in part} for part in (parts.train, parts.validation, parts.test)]
+    assert not owners[0] & owners[1]
+    assert not owners[0] & owners[2]
+    assert not owners[1] & owners[2]
+    # The fourth test pair is the first of group 1: its other two may serve nobody.
+    assert names(parts.left_out) == ["4.jpg", "5.jpg"]
+    assert len(parts.validation) <= round(0.2 * 54)
+
+
+def test_explicit_names_hold_out():
+    parts = split_pairs(pairs(20), test=["7.jpg", "3.jpg"], validation=0.1, seed=0)
+    assert names(parts.test) == ["7.jpg", "3.jpg"]
+    with pytest.raises(InputError, match='names 99.jpg, which is no "src"'):
+        split_pairs(pairs(20), test=["99.jpg"], validation=0.1, seed=0)
+
+
+def test_a_manifest_of_its_own_holds_out_its_pairs_and_groups(manifest, tmp_path):
+    path = manifest(6, groups=["a", "a", "b", "c", "d", "e"])
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    shutil.copy(path.parent / "0_src.png", apart / "0_src.png")
+    (apart / "pairs.jsonl").write_text('{"src": "0_src.png", "tar": "0_tar.png", "group": "a"}\n')
+    parts = split_pairs(read_pairs(path), test=apart / "pairs.jsonl", validation=0.3, seed=0)
+    assert [pair.source.parent for pair in parts.test] == [apart]
+    assert names(parts.left_out) == ["0_src.png", "1_src.png"]
+
+
+@pytest.mark.parametrize(
+    ("number", "test", "groups"), [(5, 5, None), (6, 5, None), (3, 4, None), (8, 2, ["x"] * 2 + ["y"] * 6)]
+)
+def test_too_few_pairs_are_refused(number, test, groups):
+    with pytest.raises(InputError, match="too few pairs to split"):
+        split_pairs(pairs(number, groups), test=test, validation=0.1, seed=0)
+
+
+def test_the_same_file_in_two_parts_is_refused(manifest):
+    """By the file, not by its name: a link is seen through."""
+    path = manifest(10)
+    folder = path.parent
+    (folder / "9_src.png").unlink()
+    (folder / "9_src.png").symlink_to(folder / "0_src.png")
+    with pytest.raises(
+        InputError, match=r"9_src.png of the (training|validation) set is the same file as .*0_src.png of the test"
+    ):
+        split_pairs(read_pairs(path), test=5, validation=0.2, seed=0)
+
+
+class TestContent:
+    @pytest.fixture
+    def leaking(self, manifest):
+        """Ten pairs; the last source is a copy of the first, which is held out."""
+        path = manifest(10)
+        shutil.copy(path.parent / "0_src.png", path.parent / "9_src.png")
+        return path
+
+    def parts(self, path):
+        return split_pairs(read_pairs(path), test=5, validation=0.2, seed=0)
+
+    def test_training_refuses_what_it_cannot_tell_and_says_how(self, leaking):
+        with pytest.raises(InputError, match="may not open test photos to see: run `hdr-lightning fingerprint`"):
+            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=False)
+
+    def test_training_refuses_a_copy_of_a_recorded_test_photo(self, leaking):
+        fingerprint([leaking])
+        with pytest.raises(
+            InputError, match=r"9_src.png of the \w+ set has the content of .*0_src.png of the test set"
+        ):
+            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=False)
+
+    def test_the_test_sees_by_itself(self, leaking):
+        with pytest.raises(InputError, match="has the content of"):
+            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=True)
+
+    def test_equal_size_alone_is_no_leak(self, manifest):
+        path = manifest(10)
+        sources = [path.parent / f"{n}_src.png" for n in (0, 9)]
+        size = max(source.stat().st_size for source in sources) + 10
+        for source in sources:
+            source.write_bytes(source.read_bytes().ljust(size, b"\0"))
+        fingerprint([path])
+        refuse_shared_content(self.parts(path), sums_beside(path), may_open_test=False)
+        refuse_shared_content(self.parts(path), sums_beside(path), may_open_test=True)
+
+    def test_a_copy_between_training_and_validation_is_refused(self, manifest):
+        path = manifest(10)
+        parts = self.parts(path)
+        shutil.copy(parts.train[0].target, parts.validation[0].target)
+        fingerprint([path])  # noise compresses to files of one size, test photos included
+        with pytest.raises(InputError, match="of the validation set has the content of .* of the training set"):
+            refuse_shared_content(parts, sums_beside(path), may_open_test=False)
+
+    def test_outdated_records_do_not_count(self, leaking):
+        fingerprint([leaking])
+        first = leaking.parent / "0_src.png"
+        content = first.read_bytes()
+        first.unlink()
+        first.write_bytes(content)
+        sums = sums_beside(leaking)
+        os.utime(sums, (0, 0))
+        with pytest.raises(InputError, match="run `hdr-lightning fingerprint`"):
+            refuse_shared_content(self.parts(leaking), sums, may_open_test=False)
+
+    def test_photos_that_are_elsewhere_are_counted(self, manifest):
+        path = manifest(10)
+        parts = self.parts(path)
+        parts.train[0].source.unlink()
+        with pytest.warns(UserWarning, match="1 of 20 photos are not on this machine"):
+            refuse_shared_content(parts, sums_beside(path), may_open_test=True)
+
+
+def test_fingerprints_are_those_of_sha256sum(manifest):
+    path = manifest(3)
+    sums = fingerprint([path])
+    assert len(sums.read_text().splitlines()) == 6
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--quiet", sums.name], cwd=sums.parent, check=True)
+
+
+def test_fingerprint_of_folders_and_of_a_missing_photo(photo, tmp_path):
+    photo("in/a.png")
+    photo("out/a.png", seed=1)
+    assert fingerprint([tmp_path / "in", tmp_path / "out"]) == tmp_path / "SHA256SUMS"
+    (tmp_path / "pairs.jsonl").write_text('{"src": "in/a.png", "tar": "gone.png"}\n')
+    with pytest.raises(InputError, match=r"gone\.png: there is no such file"):
+        fingerprint([tmp_path / "pairs.jsonl"])
+
+
+def test_real_brackets_split_by_pair_leak_and_by_group_do_not(shared):
+    """Several exposures there share one target."""
+    manifest = shared / "brackets" / "pairs.jsonl"
+    by_group = split_pairs(read_pairs(manifest), test=0, validation=0.1, seed=0)
+    refuse_shared_content(by_group, sums_beside(manifest), may_open_test=False)
+    alone = [PairPaths(p.name, p.source, p.target, p.name) for p in read_pairs(manifest)]
+    by_pair = split_pairs(alone, test=0, validation=0.1, seed=0)
+    with pytest.raises(InputError, match='has the content of .* give the pairs a common "group"'):
+        refuse_shared_content(by_pair, sums_beside(manifest), may_open_test=False)

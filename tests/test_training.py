@@ -1,0 +1,401 @@
+"""The verbs of the trainer, through the command line, on a small rendered set."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import TINY
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from hdr_lightning.cli import main
+from hdr_lightning.data.files import read_photo
+from hdr_lightning.data.manifest import read_pairs
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Runs go below a folder of this module's tests."""
+    with (
+        contextlib.chdir(tmp_path_factory.mktemp("here"))
+        if hasattr(contextlib, "chdir")
+        else _chdir(tmp_path_factory.mktemp("here"))
+    ):
+        yield Path.cwd()
+
+
+@contextlib.contextmanager
+def _chdir(folder):
+    before = Path.cwd()
+    os.chdir(folder)
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def options(demo):
+    return [*TINY, f"--data.pairs={demo}", "--trainer.default_root_dir=runs/tiny"]
+
+
+@pytest.fixture(scope="module")
+def trained(here, options):
+    """The folder of a finished run."""
+    return here / main(["fit", *options, "--trainer.max_epochs=6"])
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows, name):
+    return [float(row[name]) for row in rows if row.get(name)]
+
+
+class TestFit:
+    def test_the_folder_of_a_run_holds_everything(self, trained):
+        assert trained.name == "fit_0"
+        files = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
+        assert files == {
+            "config.yaml",
+            "metrics.csv",
+            "checkpoints/best.ckpt",
+            "checkpoints/last.ckpt",
+            *(f"pictures/epoch_{epoch:04d}.jpg" for epoch in range(6)),
+        }
+
+    def test_the_log_has_every_part(self, trained):
+        rows = table(trained / "metrics.csv")
+        for name in ("train/l1", "train/window", "train/saturation", "train/loss", "train/gradient_norm"):
+            assert len(column(rows, name)) == 6 * 3  # 6 pairs train, 2 a step
+        per_epoch = ("learning_rate", "train/samples_per_second", "train/peak_memory_gb")
+        for name in ("val/l1", "val/psnr", "val/ssim", "val/loss", *per_epoch):
+            assert len(column(rows, name)) == 6
+        parts = zip(*(column(rows, f"train/{name}") for name in ("l1", "window", "saturation", "loss")), strict=True)
+        assert all(sum(row[:3]) == pytest.approx(row[3], rel=1e-5) for row in parts)
+
+    def test_the_learning_rate_warms_up_exactly(self, trained):
+        rates = column(table(trained / "metrics.csv"), "learning_rate")
+        assert rates[:5] == pytest.approx([4e-5, 8e-5, 1.2e-4, 1.6e-4, 2e-4], rel=1e-6)
+        assert rates[5] < 2e-4
+
+    def test_the_configuration_is_complete_and_trains_again(self, trained, here, demo):
+        config = yaml.safe_load((trained / "config.yaml").read_text())
+        assert config["model"]["optimizer"]["init_args"]["weight_decay"] == 0.02
+        assert config["data"]["flip"] == 0.5
+        again = main(["fit", "--config", str(trained / "config.yaml"), "--trainer.default_root_dir=runs/again"])
+        first, second = (table(folder / "metrics.csv") for folder in (trained, again))
+        assert column(first, "train/loss") == column(second, "train/loss")
+
+    def test_a_second_run_overwrites_nothing(self, trained, options):
+        before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+        second = main(["fit", *options, "--trainer.max_epochs=1"])
+        assert second.name != trained.name
+        assert second.parent.resolve() == trained.parent.resolve()
+        assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+    def test_pictures_show_source_output_and_target(self, trained):
+        with Image.open(trained / "pictures" / "epoch_0005.jpg") as picture:
+            assert picture.size == (3 * 48 + 2 * 6, 32)  # one photo validates
+
+    def test_one_weight_changes_alone(self, here, options):
+        folder = main(
+            ["fit", *options, "--trainer.max_epochs=1", "--model.loss.init_args.terms.window.init_args.weight=0.25"]
+        )
+        terms = yaml.safe_load((folder / "config.yaml").read_text())["model"]["loss"]["init_args"]["terms"]
+        assert {name: term["init_args"]["weight"] for name, term in terms.items()} == {
+            "l1": 1.0,
+            "window": 0.25,
+            "saturation": 0.3,
+        }
+
+    def test_mixed_precision_and_accumulation(self, here, options):
+        folder = main(
+            ["fit", *options, "--trainer.max_epochs=1", "--trainer.precision=bf16-mixed"]
+            + ["--trainer.accumulate_grad_batches=3"]
+        )
+        assert len(column(table(folder / "metrics.csv"), "train/gradient_norm")) == 1
+
+    def test_resuming_goes_on_with_the_next_epoch(self, trained, options):
+        folder = main(
+            ["fit", *options, "--trainer.max_epochs=7", f"--ckpt_path={trained / 'checkpoints' / 'last.ckpt'}"]
+        )
+        assert {row["epoch"] for row in table(folder / "metrics.csv") if row["epoch"]} == {"6"}
+
+    def test_early_stopping(self, here, options):
+        folder = main(
+            ["fit", *options, "--trainer.max_epochs=9", "--early_stopping.patience=1", "--early_stopping.min_delta=50"]
+        )
+        assert len(column(table(folder / "metrics.csv"), "val/psnr")) == 2
+
+    def test_it_learns(self, here, options):
+        folder = main(
+            ["fit", *options, "--trainer.max_epochs=12", "--model.optimizer.init_args.lr=5e-3"]
+            + ["--model.schedule.init_args.warmup_epochs=0", "--early_stopping.patience=99"]
+        )
+        psnr = column(table(folder / "metrics.csv"), "val/psnr")
+        assert psnr[-1] > psnr[0] + 3
+
+    def test_a_log_file_gets_lines_not_bars(self, trained, options, capfd):
+        main(["validate", *options, f"--ckpt_path={trained}"])
+        out, err = capfd.readouterr()
+        assert "val/psnr" in out + err
+        assert "it/s]" not in out + err
+
+
+class TestHeldOut:
+    """`fit` cannot open a test image."""
+
+    @pytest.fixture
+    def opened(self, tmp_path):
+        """The files opened by this process and its workers, until the test ends."""
+        path = tmp_path / "opened.txt"
+        record = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        active = [True]
+
+        def hook(event, arguments):
+            if active[0] and event == "open" and isinstance(arguments[0], (str, Path)):
+                os.write(record, f"{arguments[0]}\n".encode())
+
+        sys.addaudithook(hook)
+        yield lambda: set(path.read_text().splitlines())
+        active[0] = False
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    @pytest.mark.parametrize("test", [5, ["source/00003.png", "source/00007.png"], None])
+    def test_fit_opens_no_test_photo(self, opened, demo, here, test, workers, tmp_path):
+        rows = [json.loads(line) for line in demo.read_text().splitlines()]
+        if test is None:  # a manifest of its own
+            own = demo.parent / "own.jsonl"
+            own.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+            rest = demo.parent / "rest.jsonl"
+            rest.write_text("".join(json.dumps(row) + "\n" for row in rows[2:]))
+            held, arguments = rows[:2], [f"--data.pairs={rest}", f"--data.test={own}"]
+        else:
+            held = rows[:5] if test == 5 else [row for row in rows if row["src"] in test]
+            arguments = [f"--data.pairs={demo}", f"--data.test={json.dumps(test)}"]
+        main(
+            ["fit", *TINY, *arguments, f"--data.workers={workers}", "--trainer.max_epochs=2"]
+            + ["--trainer.default_root_dir=runs/held_out"]
+        )
+        photos = {path for path in opened() if path.endswith(".png")}
+        forbidden = {str(demo.parent / row[key]) for row in held for key in ("src", "tar")}
+        allowed = {str(demo.parent / row[key]) for row in rows if row not in held for key in ("src", "tar")}
+        assert not photos & forbidden
+        assert allowed <= photos  # the record would have seen them
+
+    def test_the_test_set_is_closed_to_fit(self, demo):
+        from lightning import Trainer
+        from lightning.pytorch.trainer.states import TrainerFn
+
+        from hdr_lightning.data.module import PairDataModule
+        from hdr_lightning.errors import InputError
+
+        data = PairDataModule(demo)
+        data.trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+        data.trainer.state.fn = TrainerFn.FITTING
+        with pytest.raises(InputError, match="opened by `test` alone"):
+            data.test_dataloader()
+
+
+@pytest.fixture(scope="module")
+def tested(trained, options):
+    """The folder of a finished test."""
+    return main(["test", *options, f"--ckpt_path={trained}"])
+
+
+class TestTest:
+    def test_the_report_has_table_pictures_and_page(self, tested):
+        rows = table(tested / "photos.csv")
+        assert len(rows) == 5
+        assert all((tested / row["pictures"]).is_file() for row in rows)
+        page = (tested / "report.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 5
+        assert "http" not in page.replace("http-equiv", "")
+        assert "train/loss" in page
+
+    def test_metrics_equal_scikit_image(self, tested, demo):
+        """Of the untouched photos, which are on disk: mean per photo, then over photos."""
+        rows = {row["photo"]: row for row in table(tested / "photos.csv")}
+        for pair in read_pairs(demo)[:5]:
+            source, target = (read_photo(path).pixels / 255 for path in (pair.source, pair.target))
+            assert float(rows[pair.name]["untouched_psnr"]) == pytest.approx(
+                peak_signal_noise_ratio(target, source, data_range=1), abs=1e-3
+            )
+            ssim = structural_similarity(
+                target, source, channel_axis=2, data_range=1, gaussian_weights=True, use_sample_covariance=False
+            )
+            assert float(rows[pair.name]["untouched_ssim"]) == pytest.approx(ssim, abs=1e-4)
+
+    def test_enhanced_photos_have_the_metrics_of_the_report(self, tested, trained, demo, tmp_path):
+        """What `test` measures is what `enhance` writes, but for the rounding to 8 bits."""
+        pairs = read_pairs(demo)[:5]
+        main(
+            ["enhance", *(str(pair.source) for pair in pairs), "--checkpoint", str(trained), "--output", str(tmp_path)]
+        )
+        rows = {row["photo"]: row for row in table(tested / "photos.csv")}
+        for pair in pairs:
+            output, target = (read_photo(path).pixels / 255 for path in (tmp_path / pair.source.name, pair.target))
+            expected = peak_signal_noise_ratio(target, output, data_range=1)
+            assert float(rows[pair.name]["psnr"]) == pytest.approx(expected, abs=0.05)
+
+    def test_means_are_means_over_photos(self, tested):
+        rows = table(tested / "photos.csv")
+        logged = table(tested / "metrics.csv")[-1]
+        for name in ("l1", "psnr", "ssim"):
+            mean = sum(float(row[name]) for row in rows) / len(rows)
+            assert float(logged[f"test/{name}"]) == pytest.approx(mean, rel=1e-4)
+
+    def test_the_checkpoint_decides_the_generator(self, trained, options):
+        folder = main(["test", *options, "--model.generator.init_args.width=8", f"--ckpt_path={trained}"])
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        assert config["model"]["generator"]["init_args"]["width"] == 4
+
+    def test_a_checkpoint_is_required(self, options, capsys):
+        with pytest.raises(SystemExit) as leave:
+            main(["test", *options])
+        assert leave.value.code == 2
+        assert "test needs --ckpt_path" in capsys.readouterr().err
+
+    def test_no_test_set_is_told(self, trained, options, capsys):
+        with pytest.raises(SystemExit) as leave:
+            main(["test", *options, "--data.test=0", f"--ckpt_path={trained}"])
+        assert leave.value.code == 2
+        assert "no pairs are held out" in capsys.readouterr().err
+
+
+def test_predict_writes_what_enhance_writes(trained, options, demo, tmp_path):
+    folder = main(["predict", *options, f"--ckpt_path={trained}", f"--data.photos={demo.parent / 'source'}"])
+    main(["enhance", str(demo.parent / "source"), "--checkpoint", str(trained), "--output", str(tmp_path)])
+    written = sorted(path.name for path in (folder / "photos").iterdir())
+    assert written == sorted(path.name for path in (demo.parent / "source").iterdir())
+    for name in written:
+        assert (read_photo(folder / "photos" / name).pixels == read_photo(tmp_path / name).pixels).all()
+
+
+def test_predict_needs_photos(trained, options, capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["predict", *options, f"--ckpt_path={trained}"])
+    assert leave.value.code == 2
+    assert "data.photos, which is not set" in capsys.readouterr().err
+
+
+class TestScaleGuard:
+    CEILING = "--model.loss.init_args.terms.window.init_args.ceiling=0.01"
+
+    def test_a_term_out_of_scale_ends_the_run_by_name(self, here, options, capsys):
+        with pytest.raises(SystemExit) as leave:
+            main(["fit", *options, "--trainer.max_epochs=2", self.CEILING, "--trainer.default_root_dir=runs/guard"])
+        assert leave.value.code == 1
+        err = capsys.readouterr().err
+        assert 'stopped: the loss term "window" reached' in err
+        assert "above its ceiling of 0.01" in err
+        assert "--model.loss.init_args.terms.window.init_args.weight" in err
+
+    def test_no_checkpoint_is_written_after_it(self, here, options):
+        folder = Path("runs/guard_late")
+        with pytest.raises(SystemExit):
+            main(
+                ["fit", *options, "--trainer.max_epochs=2", self.CEILING, f"--trainer.default_root_dir={folder}"]
+                + ["--scale_guard.every_n_steps=1000"]  # so that saving comes first
+            )
+        assert not list(folder.rglob("*.ckpt"))
+
+    def test_a_term_that_is_not_finite_ends_the_run(self, here, options, demo, monkeypatch, capsys):
+        from hdr_lightning.losses import Saturation
+
+        monkeypatch.setattr(Saturation, "measure", lambda *_: torch.tensor(torch.nan, requires_grad=True))
+        with pytest.raises(SystemExit) as leave:
+            main(["fit", *options, "--trainer.max_epochs=2", "--trainer.default_root_dir=runs/nan"])
+        assert leave.value.code == 1
+        assert 'the loss term "saturation" reached inf' in capsys.readouterr().err
+
+
+def wandb_records(path):
+    """Read the log of an offline run: blocks of 32 KiB with chunks of (checksum, length, type), as in LevelDB."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        record = (b"" if kind in (1, 2) else record) + data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield wandb_internal_pb2.Record.FromString(record)
+
+
+def test_wandb_offline_gets_everything(here, options):
+    """Read back from the file that a later `wandb sync` would send."""
+    pytest.importorskip("wandb")
+    folder = main(
+        ["fit", *options, "--trainer.max_epochs=2", "--trainer.logger=WandbLogger"]
+        + ["--trainer.logger.offline=true", "--trainer.logger.project=tests"]
+    )
+    records = list(wandb_records(next((folder / "wandb").glob("offline-run-*/*.wandb"))))
+
+    def name(item):
+        return item.key or "/".join(item.nested_key)
+
+    logged = {name(item) for record in records for item in record.history.item}
+    config = {name(item) for record in records for item in record.config.update}
+    config |= {name(item) for record in records for item in record.run.config.update}
+    assert {"train/l1", "train/window", "train/saturation", "train/loss", "train/gradient_norm"} <= logged
+    assert {"val/l1", "val/psnr", "val/ssim", "learning_rate"} <= logged
+    assert any(key.startswith("val/pictures") for key in logged)
+    assert {"trainer", "model", "data"} <= {key.split("/")[0] for key in config}
+
+
+def test_a_broken_data_set_leaves_no_run_behind(here, options, manifest, capsys):
+    path = manifest(9)
+    (path.parent / "8_tar.png").unlink()
+    with pytest.raises(SystemExit) as leave:
+        main(["fit", *options, f"--data.pairs={path}", "--trainer.default_root_dir=runs/broken"])
+    assert leave.value.code == 2
+    assert "8_tar.png: there is no such file" in capsys.readouterr().err
+    assert not list(Path("runs/broken").iterdir())
+
+
+def run_apart(command):
+    """Run in a process of its own, as DDP starts its second process with the words of the first."""
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_two_processes_measure_as_one(here, options, trained):
+    """Seven photos on two ranks: none twice, none left out; one folder for both."""
+    words = ["test", *options, f"--ckpt_path={trained}", "--data.test=7"]
+    alone = main(words)
+    command = [sys.executable, "-m", "hdr_lightning", *words, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    before = set(alone.parent.iterdir())
+    run_apart(command)
+    (together,) = set(alone.parent.iterdir()) - before
+    rows, others = (sorted(table(folder / "photos.csv"), key=lambda row: row["photo"]) for folder in (alone, together))
+    assert len(others) == 7
+    for name in ("photo", "psnr", "untouched_ssim"):
+        assert [row[name] for row in rows] == [row[name] for row in others]
+    first, second = (table(folder / "metrics.csv")[-1] for folder in (alone, together))
+    assert {k: v for k, v in first.items() if k.startswith("test/")} == {
+        k: v for k, v in second.items() if k.startswith("test/")
+    }
+
+
+def test_two_processes_train_in_one_folder(here, options):
+    command = [sys.executable, "-m", "hdr_lightning", "fit", *options, "--trainer.max_epochs=1"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.default_root_dir=runs/ddp"]
+    command += ["--data.validation=0.3"]
+    run_apart(command)
+    (folder,) = Path("runs/ddp").iterdir()
+    assert (folder / "checkpoints" / "best.ckpt").is_file()
+    shutil.rmtree(folder)

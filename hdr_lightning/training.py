@@ -142,7 +142,7 @@ class EnhancementCLI(LightningCLI):
             if logger.class_path.endswith("WandbLogger") and find_spec("wandb") is None:
                 raise InputError("W&B is not installed: pip install 'hdr-lightning[wandb]'")
             if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
-                logger.init_args.save_dir = str(self.folder)
+                logger.init_args.save_dir = str(self.folder.absolute())  # W&B writes from a process of its own
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb].trainer
@@ -198,8 +198,9 @@ def run(words: Sequence[str]) -> Path | None:
     try:
         cli = EnhancementCLI(words)
     finally:
-        if "wandb" in sys.modules:  # else the next run of this process would go on in the dashboard of this one
-            sys.modules["wandb"].finish()
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:  # else the next run of this process would go on in its dashboard
+            wandb.finish()
     if cli.folder is not None:
         best = cli.folder / "checkpoints" / "best.ckpt"
         print(f"best checkpoint: {best}" if best.is_file() else f"run: {cli.folder}")

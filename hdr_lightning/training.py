@@ -199,8 +199,8 @@ def run(words: Sequence[str]) -> Path | None:
         cli = EnhancementCLI(words)
     finally:
         wandb = sys.modules.get("wandb")
-        if wandb is not None and wandb.run is not None:  # else the next run of this process would go on in its dashboard
-            wandb.finish()
+        if wandb is not None and wandb.run is not None:
+            wandb.finish()  # else the next run of this process would go on in the dashboard of this one
     if cli.folder is not None:
         best = cli.folder / "checkpoints" / "best.ckpt"
         print(f"best checkpoint: {best}" if best.is_file() else f"run: {cli.folder}")

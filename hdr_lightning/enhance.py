@@ -48,6 +48,7 @@ def enhance(
     jobs = _plan(photos, output, overwrite)
     path = find_checkpoint(checkpoint)
     generator = load_generator(path, modules)
+    _prepare(output)
     chosen = _choose(device)
     generator.to(chosen)
     print(f"{len(jobs)} photos with {type(generator).__name__} of {path} on {chosen}")
@@ -101,12 +102,18 @@ def _plan(photos: Sequence[Path], output: Path, overwrite: bool) -> list[tuple[P
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there already: choose another --output, or replace it with --overwrite=true")
         taken[target] = source
+    return jobs
+
+
+def _prepare(output: Path) -> None:
+    """Make the output folder, and see that it can be written, before the first photo is enhanced."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
+    except FileExistsError:
+        raise InputError(f"{output} is a file: give --output a folder") from None
     except OSError as error:
         raise InputError(f"{output}: cannot write there ({error.strerror}): choose another --output") from None
-    return jobs
 
 
 def _expand(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
@@ -117,7 +124,8 @@ def _expand(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
     if not path.is_dir():
         raise InputError(f"{path}: there is no such photo or folder")
     inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in PHOTO_SUFFIXES]
-    photos = [file for file in inside if output.resolve() not in file.resolve().parents]
+    own = path.resolve() in output.resolve().parents  # what an earlier run wrote below the folder is no input
+    photos = [file for file in inside if not (own and output.resolve() in file.resolve().parents)]
     if not photos:
         raise InputError(f"{path}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     yield from ((photo, photo.relative_to(path)) for photo in photos)

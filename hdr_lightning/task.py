@@ -1,5 +1,6 @@
 """The task: a generator, a loss and an optimiser, and what is done with a pair."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
 from hdr_lightning.image.tiling import run_padded
 from hdr_lightning.losses import CompositeLoss
@@ -43,6 +45,9 @@ class EnhancementTask(LightningModule):
         loss: what it is trained on.
         optimizer: takes the parameters of generator and loss.
         schedule: learning rate over the epochs.
+
+    Raises:
+        InputError: if the optimiser refuses its settings, or its learning rate is not finite.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class EnhancementTask(LightningModule):
         schedule: Schedule = WarmupCosine(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__()
+        _try(optimizer)
         # Under the command line this stores class paths, from which `load_generator` rebuilds the generator.
         self.save_hyperparameters(logger=False)
         self.generator = generator
@@ -113,3 +119,14 @@ class EnhancementTask(LightningModule):
         epochs = self.trainer.max_epochs
         scheduler = LambdaLR(optimizer, lambda epoch: self.schedule.share(epoch, -1 if epochs is None else epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "name": "learning_rate"}}
+
+
+def _try(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> None:
+    """Find out about settings that cannot be used before anything is opened or written."""
+    try:
+        groups = optimizer([torch.nn.Parameter(torch.zeros(1, 1))]).param_groups
+    except (ValueError, TypeError) as error:
+        raise InputError(f"model.optimizer cannot be built: {error}") from None
+    for group in groups:
+        if not math.isfinite(float(group.get("lr", 0))):
+            raise InputError(f"model.optimizer: expected a finite learning rate, got {group['lr']}")

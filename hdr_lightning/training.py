@@ -32,8 +32,10 @@ from hdr_lightning.task import EnhancementTask
 class TrainingParser(LightningArgumentParser):
     """Lightning's parser, whose errors are one line instead of a page of usage."""
 
+    verb = ""
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        refuse(message.strip(), self.prog.replace(" [options]", ""))
+        refuse(message.strip(), f"hdr-lightning {self.verb}")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -82,7 +84,10 @@ class EnhancementCLI(LightningCLI):
                 self.folder.rmdir()
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        return super().init_parser(**kwargs, allow_abbrev=False)  # a misspelt key is refused, not guessed
+        parser = super().init_parser(**kwargs, allow_abbrev=False)  # a misspelt key is refused, not guessed
+        assert isinstance(parser, TrainingParser)
+        parser.verb = self.verb
+        return parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verb in use: each takes time to build."""
@@ -152,7 +157,8 @@ class EnhancementCLI(LightningCLI):
         loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
         own: list[Callback] = []
         if self.verb == "fit":
-            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.GradientNorm(), callbacks.Speed()]
+            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.GradientNorm()]
+            own += [callbacks.Speed(), callbacks.LastValidation()]
         if self.verb == "predict":
             own += [callbacks.PhotoWriter()]
         if config.enable_progress_bar is not False and not watched_live():
@@ -173,7 +179,7 @@ def claim_folder(root: Path, verb: str) -> Path:
         folder = root / f"{verb}_{number}"
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
+        except (FileExistsError, NotADirectoryError):
             number += 1
             if not root.is_dir():
                 raise InputError(f"{root} is a file: set trainer.default_root_dir to a folder") from None
@@ -211,11 +217,12 @@ def _hush() -> None:
     """Silence messages of the libraries that a user can do nothing about."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of names that Lightning uses
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    log.addFilter(lambda record: "litlogger" not in record.getMessage())
+    log.addFilter(lambda record: not any(word in record.getMessage() for word in ("litlogger", "TPU available")))
     for message in (
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between lightning and torch
         "The dirpath has changed",  # a test has a folder of its own
         "Experiment logs directory .* exists and is not empty",  # the logger shares the folder of the run
         ".*does not have many workers",  # data.workers is the user's choice
+        "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

@@ -127,7 +127,21 @@ class TestRefused:
 
     def test_an_output_that_is_a_file(self, checkpoint, photo, tmp_path, capsys):
         (tmp_path / "out").write_text("")
-        assert "cannot write there" in refusal(capsys, photo(), checkpoint=checkpoint, output=tmp_path / "out")
+        assert "is a file" in refusal(capsys, photo(), checkpoint=checkpoint, output=tmp_path / "out")
+
+    def test_a_folder_onto_itself(self, checkpoint, photo, tmp_path, capsys):
+        path = photo("in/a.png")
+        before = path.read_bytes()
+        err = refusal(capsys, path.parent, checkpoint=checkpoint, output=path.parent, overwrite="true")
+        assert "would be written onto itself" in err
+        assert path.read_bytes() == before
+        enhance(path.parent, checkpoint=checkpoint, output=tmp_path)  # its parent is another folder
+        assert (tmp_path / "a.png").is_file()
+
+    def test_a_module_that_is_not_there(self, checkpoint, photo, tmp_path, capsys):
+        err = refusal(capsys, photo(), checkpoint=checkpoint, output=tmp_path / "out", modules="[nosuch]")
+        assert "--modules nosuch: cannot be imported" in err
+        assert not (tmp_path / "out").exists()
 
     def test_a_device_that_is_not_there(self, checkpoint, photo, tmp_path, capsys):
         if torch.backends.mps.is_available():
@@ -149,6 +163,7 @@ class TestRefused:
             path.write_bytes(content)
         err = refusal(capsys, photo(), checkpoint=path, output=tmp_path / "out")
         assert message in err
+        assert not (tmp_path / "out").exists()
 
     def test_a_truncated_checkpoint(self, checkpoint, photo, tmp_path, capsys):
         path = tmp_path / "model.ckpt"

@@ -357,6 +357,22 @@ def test_wandb_offline_gets_everything(here, options):
     assert {"trainer", "model", "data"} <= {key.split("/")[0] for key in config}
 
 
+def test_the_last_epoch_validates(here, options):
+    folder = main(["fit", *options, "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=7"])
+    assert (folder / "checkpoints" / "best.ckpt").is_file()
+    assert len(column(table(folder / "metrics.csv"), "val/psnr")) == 1
+
+
+@pytest.mark.parametrize("rate", ["-1", ".nan", ".inf"])
+def test_a_bad_learning_rate_leaves_no_run_behind(rate, here, options, capsys):
+    words = ["fit", *options, "--trainer.default_root_dir=runs/rate", f"--model.optimizer.init_args.lr={rate}"]
+    with pytest.raises(SystemExit) as leave:
+        main([*words, "--model.optimizer=torch.optim.AdamW"])
+    assert leave.value.code == 2
+    assert "model.optimizer" in capsys.readouterr().err
+    assert not list(Path("runs/rate").glob("*"))
+
+
 def test_a_broken_data_set_leaves_no_run_behind(here, options, manifest, capsys):
     path = manifest(9)
     (path.parent / "8_tar.png").unlink()

@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.gradient_norm import GradientNorm
+from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
@@ -8,4 +9,13 @@ from hdr_lightning.callbacks.report import Report
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
-__all__ = ["GradientNorm", "LineProgress", "PhotoWriter", "Previews", "Report", "ScaleGuard", "Speed"]
+__all__ = [
+    "GradientNorm",
+    "LastValidation",
+    "LineProgress",
+    "PhotoWriter",
+    "Previews",
+    "Report",
+    "ScaleGuard",
+    "Speed",
+]

@@ -56,5 +56,6 @@ class ScaleGuard(Callback):
                 f'the loss term "{name}" reached {sizes[name]:.3g} at step {trainer.global_step}, above its ceiling of '
                 f"{loss.ceilings[name]:g} (peaks of the other terms: {others}). "
                 f"Lower its weight (--model.loss.init_args.terms.{name}.init_args.weight), or, if this size is meant, "
-                f"raise its ceiling. The checkpoints hold only weights from before."
+                f"raise its ceiling; where all terms rose, lower the learning rate. "
+                f"The checkpoints hold only weights from before."
             )

@@ -77,7 +77,8 @@ def _decode(path: Path, image: Image.Image) -> Photo:
         raise InputError(
             f"{path}: expected 8 bits a channel in RGB or grey, got {image.mode} {rawmode}: convert it to 8-bit RGB"
         )
-    file_format = image.format or "PNG"
+    # Phones write JPEGs with a second picture behind the first (MPO); the first is the photo.
+    file_format = "JPEG" if image.format == "MPO" else image.format or "PNG"
     icc = _rgb_profile(image.info.get("icc_profile") or b"")
     upright = ImageOps.exif_transpose(image)
     exif = _upright_exif(image)

@@ -54,8 +54,14 @@ def _read_manifest(path: Path) -> list[PairPaths]:
         raise InputError(f"{path} is a folder: expected a JSONL manifest, or two folders as [sources, targets]")
     if not path.is_file():
         raise InputError(f"{path}: there is no such manifest; `hdr-lightning demo-data` makes one to try")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected UTF-8, got the byte {error.object[error.start]:#x}: save it as UTF-8"
+        ) from None
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             pairs.append(_read_line(f"{path}, line {number}", line, path.parent))
     if not pairs:

@@ -16,7 +16,7 @@ from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
-from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs, sums_beside
+from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.errors import InputError
 
 
@@ -60,7 +60,11 @@ class PairDataModule(LightningDataModule):
             ("workers", workers, 0, math.inf),
         ):
             if not low <= value <= high:
-                raise InputError(f"data.{name} is to lie between {low} and {high}, got {value}")
+                raise InputError(
+                    f"data.{name} is to be {low} or more, got {value}"
+                    if high == math.inf
+                    else f"data.{name} is to lie between {low} and {high}, got {value}"
+                )
         self.pairs = pairs
         self.test = test
         self.validation = validation
@@ -104,7 +108,8 @@ class PairDataModule(LightningDataModule):
             if self._stage is TrainerFn.FITTING:
                 check_pairs(parts.train, self.augment.crop)
             check_pairs(parts.validation, crop=None)
-        refuse_shared_content(parts, sums_beside(self.pairs), may_open_test=self._stage is TrainerFn.TESTING)
+        manifest = self.test if isinstance(self.test, Path) else self.pairs
+        refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None

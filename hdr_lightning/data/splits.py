@@ -83,7 +83,7 @@ def split_pairs(pairs: Sequence[PairPaths], test: HeldOut, validation: float, se
     if not parts.train or not parts.validation:
         raise InputError(
             f"too few pairs to split: {len(pairs)} pairs, of which {len(held_out)} are held out for the test and "
-            f"{len(by_group)} groups remain; training and validation need a group each: add pairs or hold out fewer"
+            f"{len(by_group)} groups are left; training and validation need a group each: add pairs or hold out fewer"
         )
     _refuse_shared_files(parts)
     return parts
@@ -128,12 +128,13 @@ def _refuse_shared_files(parts: Split) -> None:
                 raise InputError(f"{path} of the {part} set is the same file as {other} of the {first} set: {REMEDY}")
 
 
-def refuse_shared_content(parts: Split, sums: Path, may_open_test: bool) -> None:
+def refuse_shared_content(parts: Split, origin: Path | Sequence[Path], may_open_test: bool) -> None:
     """Refuse photos of one part that lie in another part under another name.
 
     Args:
         parts: the split; files that are not there are left out, with a warning.
-        sums: file of hashes that `write_sums` made, consulted for test photos when those may not be opened.
+        origin: manifest or folders of the test set; the hashes that `fingerprint` left beside it are consulted where
+            test photos may not be opened.
         may_open_test: whether this is the test itself.
 
     Raises:
@@ -150,14 +151,17 @@ def refuse_shared_content(parts: Split, sums: Path, may_open_test: bool) -> None
         )
     for part, path in there:
         by_size.setdefault(path.stat().st_size, []).append((part, path))
+    sums = sums_beside(origin)
     known = {} if may_open_test else read_sums(sums)
+    remedy = " ".join(map(str, [origin] if isinstance(origin, Path) else origin))
     for alike in by_size.values():
         if len({part for part, _ in alike}) < 2:
             continue
         owner: dict[str, tuple[str, Path]] = {}
         for part, path in alike:
             if part == "test" and not may_open_test:
-                digest = _recorded(path, known, sums, next(other for name, other in alike if name != "test"))
+                other = next(other for name, other in alike if name != "test")
+                digest = _recorded(path, known, sums, other, remedy)
             else:
                 digest = content_hash(path)
             first, other = owner.setdefault(digest, (part, path))
@@ -165,12 +169,12 @@ def refuse_shared_content(parts: Split, sums: Path, may_open_test: bool) -> None
                 raise InputError(f"{path} of the {part} set has the content of {other} of the {first} set: {REMEDY}")
 
 
-def _recorded(path: Path, known: dict[Path, str], sums: Path, other: Path) -> str:
+def _recorded(path: Path, known: dict[Path, str], sums: Path, other: Path, remedy: str) -> str:
     digest = known.get(path.resolve())
     if digest is None or path.stat().st_mtime > sums.stat().st_mtime:
         raise InputError(
             f"{other} has as many bytes as {path} of the test set, so they may be the same photo, and training may not "
-            f"open test photos to see: run `hdr-lightning fingerprint` on the manifest once, which writes {sums}"
+            f"open test photos to see: run `hdr-lightning fingerprint {remedy}` once, which writes {sums}"
         )
     return digest
 
@@ -200,6 +204,8 @@ def fingerprint(pairs: Sequence[Path]) -> Path:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
     sums = sums_beside(origin)
+    others = [path for path in read_sums(sums) if path.is_file()]  # of another manifest in this folder
+    paths = sorted({path.absolute() for path in paths} | set(others))
     write_sums(paths, sums)
     print(f"{sums}: {len(paths)} photos")
     return sums
@@ -208,7 +214,7 @@ def fingerprint(pairs: Sequence[Path]) -> Path:
 def write_sums(paths: Sequence[Path], sums: Path) -> None:
     """Record the content of photos, in the format of the command sha256sum, paths relative to the file."""
     lines = [
-        f"{content_hash(path)}  {os.path.relpath(path, sums.parent)}\n"
+        f"{content_hash(path)}  {os.path.relpath(path.absolute(), sums.parent.absolute())}\n"
         for path in track(paths, "fingerprinting", len(paths))
     ]
     with writing(sums) as temporary:

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def find_checkpoint(path: Path) -> Path:
         raise InputError(f"{path}: there is no such checkpoint")
     found = sorted(path.glob("**/checkpoints/best.ckpt"), key=lambda file: file.stat().st_mtime)
     if not found:
-        raise InputError(f"{path}: no run below this folder has a checkpoints/best.ckpt: train one with `fit`")
+        last = next(path.glob("**/checkpoints/last.ckpt"), None)
+        hint = f"there is {last}, which you can give" if last else "train one with `fit`"
+        raise InputError(f"{path}: no run below this folder has a checkpoints/best.ckpt: {hint}")
     return found[-1]
 
 
@@ -41,13 +44,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: if the file is missing, damaged, none of ours, or holds code.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused anyway
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except pickle.UnpicklingError as error:
         reason = (
             "it holds Python objects, which could run code"
-            if "Unsupported" in str(error)
+            if "GLOBAL" in str(error)
             else "it is damaged or no checkpoint"
         )
         raise InputError(f"{path}: refused, {reason}: expected a checkpoint that `hdr-lightning fit` wrote") from None
@@ -75,7 +80,10 @@ def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
         InputError: if the file is no such checkpoint, or its generator is not known or does not fit its weights.
     """
     for module in modules:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise InputError(f"--modules {module}: cannot be imported ({error})") from None
     checkpoint = read_checkpoint(path)
     hyper_parameters = checkpoint["hyper_parameters"]
     spec = hyper_parameters.get("generator") if isinstance(hyper_parameters, Mapping) else None

@@ -139,6 +139,16 @@ def test_srgb_profile_changes_nothing_and_is_kept(photo, tmp_path):
         assert written.info["icc_profile"] == icc
 
 
+def test_the_jpeg_of_a_phone_stays_a_good_jpeg(tmp_path):
+    """Two pictures in one file (MPO), of which the first is the photo."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    noise.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[noise], quality=95)
+    write_photo(tmp_path / "out.jpg", read_photo(tmp_path / "phone.jpg"))
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.format == "JPEG"
+        assert max(image.quantization[0]) < 20
+
+
 def test_reading_a_jpeg_equals_pillow(photo):
     path = photo("photo.jpg", quality=90)
     with Image.open(path) as image:

@@ -37,6 +37,15 @@ def test_bad_manifests_are_refused_by_line(text, message, tmp_path):
         read_pairs(path)
 
 
+def test_encodings(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"src": "a.png", "tar": "b.png"}\r\n')  # as Windows writes it
+    assert [pair.name for pair in read_pairs(path)] == ["a.png"]
+    path.write_bytes('{"src": "é.png", "tar": "b.png"}'.encode("latin-1"))
+    with pytest.raises(InputError, match="expected UTF-8, got the byte 0xe9"):
+        read_pairs(path)
+
+
 def test_missing_manifest_and_folder_instead_of_one(tmp_path):
     with pytest.raises(InputError, match="there is no such manifest; `hdr-lightning demo-data` makes one"):
         read_pairs(tmp_path / "none.jsonl")

@@ -97,19 +97,21 @@ class TestContent:
         return split_pairs(read_pairs(path), test=5, validation=0.2, seed=0)
 
     def test_training_refuses_what_it_cannot_tell_and_says_how(self, leaking):
-        with pytest.raises(InputError, match="may not open test photos to see: run `hdr-lightning fingerprint`"):
-            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=False)
+        with pytest.raises(
+            InputError, match="may not open test photos to see: run `hdr-lightning fingerprint .*pairs.jsonl`"
+        ):
+            refuse_shared_content(self.parts(leaking), leaking, may_open_test=False)
 
     def test_training_refuses_a_copy_of_a_recorded_test_photo(self, leaking):
         fingerprint([leaking])
         with pytest.raises(
             InputError, match=r"9_src.png of the \w+ set has the content of .*0_src.png of the test set"
         ):
-            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=False)
+            refuse_shared_content(self.parts(leaking), leaking, may_open_test=False)
 
     def test_the_test_sees_by_itself(self, leaking):
         with pytest.raises(InputError, match="has the content of"):
-            refuse_shared_content(self.parts(leaking), sums_beside(leaking), may_open_test=True)
+            refuse_shared_content(self.parts(leaking), leaking, may_open_test=True)
 
     def test_equal_size_alone_is_no_leak(self, manifest):
         path = manifest(10)
@@ -118,8 +120,8 @@ class TestContent:
         for source in sources:
             source.write_bytes(source.read_bytes().ljust(size, b"\0"))
         fingerprint([path])
-        refuse_shared_content(self.parts(path), sums_beside(path), may_open_test=False)
-        refuse_shared_content(self.parts(path), sums_beside(path), may_open_test=True)
+        refuse_shared_content(self.parts(path), path, may_open_test=False)
+        refuse_shared_content(self.parts(path), path, may_open_test=True)
 
     def test_a_copy_between_training_and_validation_is_refused(self, manifest):
         path = manifest(10)
@@ -127,7 +129,7 @@ class TestContent:
         shutil.copy(parts.train[0].target, parts.validation[0].target)
         fingerprint([path])  # noise compresses to files of one size, test photos included
         with pytest.raises(InputError, match="of the validation set has the content of .* of the training set"):
-            refuse_shared_content(parts, sums_beside(path), may_open_test=False)
+            refuse_shared_content(parts, path, may_open_test=False)
 
     def test_outdated_records_do_not_count(self, leaking):
         fingerprint([leaking])
@@ -135,17 +137,16 @@ class TestContent:
         content = first.read_bytes()
         first.unlink()
         first.write_bytes(content)
-        sums = sums_beside(leaking)
-        os.utime(sums, (0, 0))
-        with pytest.raises(InputError, match="run `hdr-lightning fingerprint`"):
-            refuse_shared_content(self.parts(leaking), sums, may_open_test=False)
+        os.utime(sums_beside(leaking), (0, 0))
+        with pytest.raises(InputError, match="run `hdr-lightning fingerprint "):
+            refuse_shared_content(self.parts(leaking), leaking, may_open_test=False)
 
     def test_photos_that_are_elsewhere_are_counted(self, manifest):
         path = manifest(10)
         parts = self.parts(path)
         parts.train[0].source.unlink()
         with pytest.warns(UserWarning, match="1 of 20 photos are not on this machine"):
-            refuse_shared_content(parts, sums_beside(path), may_open_test=True)
+            refuse_shared_content(parts, path, may_open_test=True)
 
 
 def test_fingerprints_are_those_of_sha256sum(manifest):
@@ -165,12 +166,33 @@ def test_fingerprint_of_folders_and_of_a_missing_photo(photo, tmp_path):
         fingerprint([tmp_path / "pairs.jsonl"])
 
 
+def test_a_test_manifest_has_hashes_of_its_own(manifest, photo, tmp_path):
+    """Beside it where it lies elsewhere, and in the same file where it does not."""
+    path = manifest(6)
+    elsewhere = tmp_path / "elsewhere"
+    photo("elsewhere/t_src.png", seed=90)
+    photo("elsewhere/t_tar.png", seed=91)
+    (elsewhere / "test.jsonl").write_text('{"src": "t_src.png", "tar": "t_tar.png"}\n')
+    for target in [elsewhere / "t_src.png", path.parent / "0_src.png"]:  # of one size, and different
+        target.write_bytes(target.read_bytes().ljust(5000, b"\0"))
+    parts = split_pairs(read_pairs(path), test=elsewhere / "test.jsonl", validation=0.2, seed=0)
+    with pytest.raises(InputError, match=r"fingerprint .*elsewhere/test\.jsonl`"):
+        refuse_shared_content(parts, elsewhere / "test.jsonl", may_open_test=False)
+    fingerprint([elsewhere / "test.jsonl"])
+    refuse_shared_content(parts, elsewhere / "test.jsonl", may_open_test=False)
+
+    other = path.parent / "other.jsonl"
+    other.write_text(path.read_text().splitlines()[0])
+    fingerprint([path])
+    assert len(fingerprint([other]).read_text().splitlines()) == 12
+
+
 def test_real_brackets_split_by_pair_leak_and_by_group_do_not(shared):
     """Several exposures there share one target."""
     manifest = shared / "brackets" / "pairs.jsonl"
     by_group = split_pairs(read_pairs(manifest), test=0, validation=0.1, seed=0)
-    refuse_shared_content(by_group, sums_beside(manifest), may_open_test=False)
+    refuse_shared_content(by_group, manifest, may_open_test=False)
     alone = [PairPaths(p.name, p.source, p.target, p.name) for p in read_pairs(manifest)]
     by_pair = split_pairs(alone, test=0, validation=0.1, seed=0)
     with pytest.raises(InputError, match='has the content of .* give the pairs a common "group"'):
-        refuse_shared_content(by_pair, sums_beside(manifest), may_open_test=False)
+        refuse_shared_content(by_pair, manifest, may_open_test=False)

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdr_lightning.generators.block import Block
+
 
 class Generator(nn.Module, ABC):
     """A network from a source picture to an edited one of the same size.
@@ -20,6 +22,20 @@ class Generator(nn.Module, ABC):
     in_channels: int = 3
     stride: int = 1
 
+    def checkpoint_blocks(self, on: bool = True) -> None:
+        """Keep only the input of every block for the gradient, and compute the rest again: less memory, more time."""
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.checkpointed = on
+
+    @property
+    def base(self) -> "Generator":
+        """The network whose published weights these are; a generator around another one names that."""
+        return self
+
+    def base_loaded(self) -> None:
+        """Do what follows from new weights in `base`."""
+
     @abstractmethod
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Edit pictures.
@@ -30,3 +46,17 @@ class Generator(nn.Module, ABC):
         Returns:
             RGB, sRGB-encoded, of the same height and width, not clamped to [0, 1].
         """
+
+
+class SideGenerator(Generator):
+    """A generator that makes a second, smaller picture on its way, which a loss may pull on."""
+
+    @abstractmethod
+    def forward_with_side(
+        self, image: Float[Tensor, "n c h w"]
+    ) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "n 3 hs ws"]]:
+        """Edit pictures as `forward` does, and give the side output: the edited picture at a lower resolution."""
+
+    @abstractmethod
+    def train_side(self) -> None:
+        """Let the parameters of the side output train; until then they are frozen, as DDP wants unused ones."""

@@ -4,6 +4,7 @@ Chen, Chu, Zhang, Sun: "Simple Baselines for Image Restoration", ECCV 2022 (arXi
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from jaxtyping import Float
@@ -11,39 +12,24 @@ from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
-from hdr_lightning.generators.layers import channel_norm
+from hdr_lightning.generators.block import Block, Count, Weights
+from hdr_lightning.generators.layers import ChannelNorm, add_scaled, local_mean, matrix, pointwise, simple_gate
+from hdr_lightning.generators.tiles import Area, FeatureMap, in_tiles
 
 
-class LayerNorm(nn.Module):
-    """Layer norm over the channels of every pixel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return channel_norm(x, self.weight, self.bias, eps=1e-6)
-
-
-def simple_gate(x: Float[Tensor, "n c2 h w"]) -> Float[Tensor, "n c h w"]:
-    """Multiply the two halves of the channels (eq. 4)."""
-    first, second = x.chunk(2, dim=1)
-    return first * second
-
-
-class NAFBlock(nn.Module):
+class NAFBlock(Block):
     """The block of figure 3c: gated depth-wise convolution with channel attention, then a gated 1x1 pair."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, window: int | None = None) -> None:
         super().__init__()
-        self.norm1 = LayerNorm(channels)
+        self.window = window
+        self.norm1 = ChannelNorm(channels, eps=1e-6)
         self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))  # eq. 5
         self.conv3 = nn.Conv2d(channels, channels, 1)
 
-        self.norm2 = LayerNorm(channels)
+        self.norm2 = ChannelNorm(channels, eps=1e-6)
         self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv5 = nn.Conv2d(channels, channels, 1)
 
@@ -51,11 +37,33 @@ class NAFBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        y = simple_gate(self.conv2(self.conv1(self.norm1(x))))
-        x = x + self.conv3(y * self.sca(y)) * self.beta
-        y = simple_gate(self.conv4(self.norm2(x)))
-        return x + self.conv5(y) * self.gamma
+    def prepare(self, like: FeatureMap) -> Weights:
+        convs = (self.conv1, self.conv3, self.conv4, self.conv5)
+        return tuple(matrix(conv, like) for conv in convs)
+
+    def forward(self, x: Float[Tensor, "n c h w"], *guides: Float[Tensor, "n g h w"]) -> Float[Tensor, "n c h w"]:
+        if self.window is None or self.training:
+            return super().forward(x)
+        weights = self.prepare(x)
+        seen = self.look(x, weights)
+        scale = self.sca[1](local_mean(seen, self.window))
+        return self.finish(x, seen, scale, weights, (slice(None), slice(None)))
+
+    def look(self, x: FeatureMap, weights: Weights) -> FeatureMap:
+        return simple_gate(self.conv2(pointwise(self.norm1(x), *weights[0])))
+
+    def summarise(self, seen: FeatureMap) -> tuple[FeatureMap, tuple[Tensor, ...]]:
+        return seen, (seen.sum(dim=(2, 3), keepdim=True, dtype=torch.float32),)
+
+    def conclude(self, sums: tuple[Tensor, ...], pixels: Count) -> Tensor:
+        return self.sca[1]((sums[0] / pixels).to(self.beta.dtype))
+
+    def finish(
+        self, x: FeatureMap, kept: FeatureMap, conclusion: Tensor, weights: Weights, inside: Area, *guides: FeatureMap
+    ) -> FeatureMap:
+        x = add_scaled(x, pointwise(kept * conclusion, *weights[1]), self.beta)
+        gated = simple_gate(pointwise(self.norm2(x), *weights[2]))
+        return add_scaled(x, pointwise(gated, *weights[3]), self.gamma)
 
 
 class NAFNet(Generator):
@@ -69,6 +77,8 @@ class NAFNet(Generator):
         middle_blocks: number of blocks at the lowest resolution.
         decoder_blocks: number of blocks at each level on the way up, full resolution last.
         in_channels: planes of the input; the first three are RGB, to which the output is a correction.
+        local_window: side, in pixels, of the window over which channel attention averages outside training, instead of
+            the whole picture: 1.5 times the training crop (TLC; Chu et al., ECCV 2022, arXiv:2112.04491).
 
     Raises:
         InputError: if encoder and decoder differ in their number of levels.
@@ -81,6 +91,7 @@ class NAFNet(Generator):
         middle_blocks: int = 12,
         decoder_blocks: Sequence[int] = (2, 2, 2, 2),
         in_channels: int = 3,
+        local_window: int | None = None,
     ) -> None:
         super().__init__()
         if len(encoder_blocks) != len(decoder_blocks):
@@ -93,7 +104,8 @@ class NAFNet(Generator):
         widths = [width * 2**level for level in range(len(encoder_blocks) + 1)]
 
         def level(blocks: int, channels: int) -> nn.Sequential:
-            return nn.Sequential(*(NAFBlock(channels) for _ in range(blocks)))
+            window = None if local_window is None else max(1, local_window * width // channels)
+            return nn.Sequential(*(NAFBlock(channels, window) for _ in range(blocks)))
 
         self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
         self.encoders = nn.ModuleList(level(*each) for each in zip(encoder_blocks, widths, strict=False))
@@ -107,13 +119,13 @@ class NAFNet(Generator):
         self.ending = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
-        x = self.intro(image.contiguous(memory_format=torch.channels_last))
+        x = in_tiles(self.intro, image.contiguous(memory_format=torch.channels_last), halo=1)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x)
             skips.append(x)
-            x = down(x)
+            x = in_tiles(down, x, scale=Fraction(1, 2))
         x = self.middle_blks(x)
-        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        return image[:, :3] + self.ending(x)
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(in_tiles(up, x, scale=Fraction(2)) + skips.pop())
+        return in_tiles(lambda x, i: self.ending(x) + i[:, :3], x, image, halo=1)

@@ -5,6 +5,7 @@ CVPR 2022 (arXiv:2111.09881). Written from the paper.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -14,21 +15,21 @@ from torch.nn import functional as F
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
-from hdr_lightning.generators.layers import channel_norm
+from hdr_lightning.generators.block import Block, Count, Weights
+from hdr_lightning.generators.layers import (
+    ChannelNorm,
+    channel_attention,
+    depthwise,
+    gram,
+    matrix,
+    mix,
+    mix_weight,
+    pointwise,
+    working_dtype,
+)
+from hdr_lightning.generators.tiles import Area, FeatureMap, crop, in_tiles
 
 Norm = Literal["WithBias", "BiasFree"]
-
-
-class WithBiasNorm(nn.Module):
-    """Layer norm over channels, with gain and offset."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return channel_norm(x, self.weight, self.bias, eps=1e-5)
 
 
 class BiasFreeNorm(nn.Module):
@@ -38,7 +39,7 @@ class BiasFreeNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def forward(self, x: FeatureMap) -> FeatureMap:
         scale = torch.rsqrt(x.float().var(dim=1, keepdim=True, correction=0) + 1e-5)
         return x * scale.to(x.dtype) * self.weight.to(x.dtype).view(1, -1, 1, 1)
 
@@ -48,14 +49,14 @@ class LayerNorm(nn.Module):
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.body = WithBiasNorm(channels) if norm == "WithBias" else BiasFreeNorm(channels)
+        self.body = ChannelNorm(channels, eps=1e-5) if norm == "WithBias" else BiasFreeNorm(channels)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def forward(self, x: FeatureMap) -> FeatureMap:
         return self.body(x)
 
 
 class Attention(nn.Module):
-    """Multi-Dconv head transposed attention (section 3.1, eq. 1): a c/heads x c/heads map a head."""
+    """Parameters of multi-Dconv head transposed attention (section 3.1, eq. 1): a c/heads x c/heads map a head."""
 
     def __init__(self, channels: int, heads: int, bias: bool) -> None:
         super().__init__()
@@ -65,18 +66,9 @@ class Attention(nn.Module):
         self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
         self.project_out = nn.Conv2d(channels, channels, 1, bias=bias)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        n, c, h, w = x.shape
-        qkv = self.qkv_dwconv(self.qkv(x)).permute(0, 2, 3, 1)
-        q, k, v = qkv.reshape(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 4, 1)
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        attention = (q @ k.transpose(-2, -1) * self.temperature).softmax(dim=-1)
-        mixed = (attention @ v).permute(0, 3, 1, 2).reshape(n, h, w, c)
-        return self.project_out(mixed.permute(0, 3, 1, 2))
-
 
 class FeedForward(nn.Module):
-    """Gated-Dconv feed-forward network (section 3.2, eq. 2)."""
+    """Parameters of the gated-Dconv feed-forward network (section 3.2, eq. 2)."""
 
     def __init__(self, channels: int, expansion: float, bias: bool) -> None:
         super().__init__()
@@ -85,24 +77,65 @@ class FeedForward(nn.Module):
         self.dwconv = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        gate, value = self.dwconv(self.project_in(x)).chunk(2, dim=1)
-        return self.project_out(F.gelu(gate) * value)
 
-
-class TransformerBlock(nn.Module):
+class TransformerBlock(Block):
     """Attention and feed-forward, each behind a norm and around a skip (figure 2)."""
+
+    look_halo = 1
+    finish_halo = 1
 
     def __init__(self, channels: int, heads: int, expansion: float, bias: bool, norm: Norm) -> None:
         super().__init__()
+        self.widening = 2 * expansion
         self.norm1 = LayerNorm(channels, norm)
         self.attn = Attention(channels, heads, bias)
         self.norm2 = LayerNorm(channels, norm)
         self.ffn = FeedForward(channels, expansion, bias)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        x = x + self.attn(self.norm1(x))
-        return x + self.ffn(self.norm2(x))
+    def prepare(self, like: FeatureMap) -> Weights:
+        """Halves of the gate are padded with zeros, which change nothing, to a width that vector units like."""
+        ffn, dtype = self.ffn, working_dtype(like)
+        hidden = ffn.project_out.in_channels
+        more = -hidden % 16
+
+        def widened(conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
+            weight, bias = (
+                None if each is None else F.pad(each.to(dtype).view(2, hidden, -1), (0, 0, 0, more)).flatten(0, 1)
+                for each in (conv.weight, conv.bias)
+            )
+            assert weight is not None
+            return weight, None if bias is None else bias.flatten()
+
+        narrow, bias = matrix(ffn.project_out, like)
+        spread, spread_bias = widened(ffn.dwconv)
+        return (
+            matrix(self.attn.qkv, like),
+            widened(ffn.project_in),
+            (spread.view(-1, 1, 3, 3), spread_bias),
+            (F.pad(narrow, (0, more)), bias),
+        )
+
+    def look(self, x: FeatureMap, weights: Weights) -> FeatureMap:
+        return self.attn.qkv_dwconv(pointwise(self.norm1(x), *weights[0]))
+
+    def summarise(self, seen: FeatureMap) -> tuple[FeatureMap, tuple[Tensor, ...]]:
+        q, k, v = seen.chunk(3, dim=1)
+        return v, gram(q, k, self.attn.heads)
+
+    def conclude(self, sums: tuple[Tensor, ...], pixels: Count) -> Tensor:
+        attention = channel_attention(sums, self.attn.temperature)
+        return mix_weight(self.attn.project_out.weight.flatten(1), attention)
+
+    def finish(
+        self, x: FeatureMap, kept: FeatureMap, conclusion: Tensor, weights: Weights, inside: Area, *guides: FeatureMap
+    ) -> FeatureMap:
+        mixed = mix(kept, conclusion)
+        if self.attn.project_out.bias is not None:
+            mixed = mixed + self.attn.project_out.bias.view(1, -1, 1, 1)
+        x = x + mixed
+        hidden = depthwise(pointwise(self.norm2(x), *weights[1]), *weights[2])
+        gate, value = crop(hidden, inside).chunk(2, dim=1)
+        return crop(x, inside) + pointwise(F.gelu(gate) * value, *weights[3])
 
 
 class PatchEmbedding(nn.Module):
@@ -144,6 +177,10 @@ class Restormer(Generator):
         norm: layer norm with or without mean and offset, by its published name.
         in_channels: planes of the input; the first `out_channels` are those that the output corrects.
         out_channels: planes of the output.
+        slim: whether the last decoder level is as narrow as the first encoder level (25,437,220 parameters; 21,879,412
+            with `ffn_expansion_factor=2`), where the published network keeps the concatenation of both.
+        dual_pixel: the published layout for two views of a dual-pixel sensor (`in_channels=6`): features of the input
+            are added before the last convolution, instead of the input after it.
 
     Raises:
         InputError: if not four levels are given, or `heads` do not divide the channels of their level.
@@ -162,6 +199,8 @@ class Restormer(Generator):
         norm: Norm = "WithBias",
         in_channels: int = 3,
         out_channels: int = 3,
+        slim: bool = False,
+        dual_pixel: bool = False,
     ) -> None:
         super().__init__()
         if len(num_blocks) != 4 or len(heads) != 4:
@@ -198,18 +237,41 @@ class Restormer(Generator):
         self.reduce_chan_level2 = nn.Conv2d(4 * dim, 2 * dim, 1, bias=bias)
         self.decoder_level2 = stage(num_blocks[1], 2 * dim, 1)
         self.up2_1 = Resample(2 * dim, "up")
-        self.decoder_level1 = stage(num_blocks[0], 2 * dim, 0)
-        self.refinement = stage(num_refinement_blocks, 2 * dim, 0)
-        self.output = nn.Conv2d(2 * dim, out_channels, 3, padding=1, bias=bias)
+        last = dim if slim else 2 * dim
+        self.reduce_chan_level1 = nn.Conv2d(2 * dim, dim, 1, bias=bias) if slim else None
+        self.decoder_level1 = stage(num_blocks[0], last, 0)
+        self.refinement = stage(num_refinement_blocks, last, 0)
+        self.skip_conv = nn.Conv2d(dim, last, 1, bias=bias) if dual_pixel else None
+        self.output = nn.Conv2d(last, out_channels, 3, padding=1, bias=bias)
 
     def forward(self, image: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h w"]:
-        level1 = self.encoder_level1(self.patch_embed(image.contiguous(memory_format=torch.channels_last)))
-        level2 = self.encoder_level2(self.down1_2(level1))
-        level3 = self.encoder_level3(self.down2_3(level2))
-        x = self.latent(self.down3_4(level3))
+        embedded = in_tiles(self.patch_embed, image.contiguous(memory_format=torch.channels_last), halo=1)
+        level1 = self.encoder_level1(embedded)
+        level2 = self.encoder_level2(_down(self.down1_2, level1))
+        level3 = self.encoder_level3(_down(self.down2_3, level2))
+        x = self.latent(_down(self.down3_4, level3))
 
-        x = self.decoder_level3(self.reduce_chan_level3(torch.cat((self.up4_3(x), level3), dim=1)))
-        x = self.decoder_level2(self.reduce_chan_level2(torch.cat((self.up3_2(x), level2), dim=1)))
-        x = self.decoder_level1(torch.cat((self.up2_1(x), level1), dim=1))  # the concatenation stays 2 dim wide
+        x = self.decoder_level3(_join(_up(self.up4_3, x), level3, self.reduce_chan_level3))
+        x = self.decoder_level2(_join(_up(self.up3_2, x), level2, self.reduce_chan_level2))
+        x = self.decoder_level1(_join(_up(self.up2_1, x), level1, self.reduce_chan_level1))
         x = self.refinement(x)
-        return image[:, : self.out_channels] + self.output(x)
+        skip = self.skip_conv
+        if skip is not None:  # two views have no one picture that the output could correct
+            return in_tiles(lambda x, e: self.output(x + skip(e)), x, embedded, halo=1)
+        return in_tiles(lambda x, i: self.output(x) + i[:, : self.out_channels], x, image, halo=1)
+
+
+def _down(down: Resample, x: FeatureMap) -> FeatureMap:
+    return in_tiles(down, x, halo=2, scale=Fraction(1, 2))  # one row would do, but halving needs pairs
+
+
+def _up(up: Resample, x: FeatureMap) -> FeatureMap:
+    return in_tiles(up, x, halo=1, scale=Fraction(2))
+
+
+def _join(x: FeatureMap, skip: FeatureMap, reduce: nn.Conv2d | None) -> FeatureMap:
+    def join(x: FeatureMap, skip: FeatureMap) -> FeatureMap:
+        both = torch.cat((x, skip), dim=1)
+        return both if reduce is None else pointwise(both, *matrix(reduce, both))
+
+    return in_tiles(join, x, skip)

@@ -1,0 +1,123 @@
+"""Feature maps in tiles: the same numbers in less memory, and what is worked on stays in the cache."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FeatureMap = Float[Tensor, "_ _ _ _"]
+"""Features of photos: photo, channel, row, column; kept in memory as channels_last."""
+
+Area = tuple[slice, slice]
+"""Rows and columns of a map."""
+
+CACHE = 2**22
+"""Bytes of the widest features of a tile; the best of powers of two on cores with 1 MiB of second-level cache."""
+
+WHOLE = 2 * CACHE
+"""Bytes of the widest features of a map up to which it is worked on as a whole."""
+
+STEP = 8
+"""Tiles begin and end at multiples of it, so that they can be halved."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of a map.
+
+    Attributes:
+        photo: which of the batch.
+        seen: the area with its halo, where the map has one.
+        place: the area itself.
+        inside: where the area lies in what is seen.
+    """
+
+    photo: slice
+    seen: Area
+    place: Area
+    inside: Area
+
+    def of(self, x: FeatureMap) -> FeatureMap:
+        """What a map has there, with the halo."""
+        return x[(self.photo, slice(None), *self.seen)]
+
+    def scaled(self, scale: Fraction) -> "Tile":
+        """The same piece of a map of another resolution."""
+        return Tile(self.photo, _scaled(self.seen, scale), _scaled(self.place, scale), _scaled(self.inside, scale))
+
+
+def _scaled(area: Area, scale: Fraction) -> Area:
+    rows, columns = (slice(int(each.start * scale), int(each.stop * scale)) for each in area)
+    return rows, columns
+
+
+def crop(x: FeatureMap, area: Area) -> FeatureMap:
+    """Cut an area out of a map."""
+    return x[(slice(None), slice(None), *area)]
+
+
+def tile_size(x: FeatureMap, widening: float) -> tuple[int, int] | None:
+    """How many rows and columns of a map to work on at once, if that is worth while.
+
+    Nothing where gradients are wanted, a graph is recorded, the device is no CPU, or the map is small.
+
+    Args:
+        x: the map.
+        widening: how many times as wide as the map the features are that are computed from it.
+    """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or not x.is_cpu:
+        return None
+    pixel = x.shape[1] * widening * x.element_size()
+    side = max(STEP, isqrt(int(CACHE / pixel)) // STEP * STEP)
+    return None if x.shape[-2] * x.shape[-1] * pixel <= WHOLE else (side, side)
+
+
+def tiles(x: FeatureMap, size: tuple[int, int], halo: int) -> Iterator[Tile]:
+    """Cut a map into tiles, with so many rows and columns of their neighbours around each."""
+    for photo in range(len(x)):
+        for rows in _cuts(x.shape[-2], size[0], halo):
+            for columns in _cuts(x.shape[-1], size[1], halo):
+                seen, place, inside = zip(rows, columns, strict=True)
+                yield Tile(slice(photo, photo + 1), seen, place, inside)
+
+
+def _cuts(length: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    for start in range(0, length, size):
+        stop = min(length, start + size)
+        first = max(0, start - halo)
+        yield slice(first, min(length, stop + halo)), slice(start, stop), slice(start - first, stop - first)
+
+
+def new_map(like: FeatureMap, photos: int, height: int, width: int) -> FeatureMap:
+    """An empty map with the channels and type of a tile."""
+    return like.new_empty(photos, height, width, like.shape[1]).permute(0, 3, 1, 2)
+
+
+def in_tiles(
+    function: Callable[..., FeatureMap], *maps: FeatureMap, halo: int = 0, scale: Fraction = Fraction(1)
+) -> FeatureMap:
+    """Apply a function of a neighbourhood to maps, in tiles where that is faster.
+
+    Args:
+        function: from tiles of the maps to a tile of the result; it pads with zeros beyond what it is given.
+        maps: of equal height and width.
+        halo: rows and columns around a pixel that the function looks at; even where the scale is 1/2.
+        scale: size of the result over that of the maps, 2 or 1/2 where it resamples.
+    """
+    first = maps[0]
+    size = tile_size(first, widening=2)
+    if size is None:
+        return function(*maps)
+    result: FeatureMap | None = None
+    for tile in tiles(first, size, halo):
+        part = function(*(tile.of(each) for each in maps))
+        if result is None:
+            result = new_map(part, len(first), *(int(length * scale) for length in first.shape[-2:]))
+        put = tile.scaled(scale)
+        result[(put.photo, slice(None), *put.place)] = crop(part, put.inside)
+    assert result is not None
+    return result

@@ -26,6 +26,7 @@ OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""

@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypedDict
 
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
+from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator
+from hdr_lightning.generators import Generator, SideGenerator
+from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.image.tiling import run_padded
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import PhotoMeans, measure
@@ -45,9 +49,14 @@ class EnhancementTask(LightningModule):
         loss: what it is trained on.
         optimizer: takes the parameters of generator and loss.
         schedule: learning rate over the epochs.
+        init_from: a file of weights, published or our own, that the generator starts from.
+        init_share: share of the generator's values that must be found in it, 0 to 1.
+        side_weight: weight of the L1 distance between the side output of a generator that has one (DarkIR) and the
+            target at its resolution; 0 trains without.
 
     Raises:
-        InputError: if the optimiser refuses its settings, or its learning rate is not finite.
+        InputError: if the optimiser refuses its settings, its learning rate is not finite, or the generator has no side
+            output to weigh.
     """
 
     def __init__(
@@ -58,15 +67,28 @@ class EnhancementTask(LightningModule):
             parameters, lr=2e-4, weight_decay=0.02
         ),
         schedule: Schedule = WarmupCosine(),  # noqa: B008 - immutable
+        init_from: str | None = None,
+        init_share: float = 1.0,
+        side_weight: float = 0.0,
     ) -> None:
         super().__init__()
         _try(optimizer)
+        if side_weight:
+            if not isinstance(generator, SideGenerator) or side_weight < 0:
+                raise InputError(
+                    f"model.side_weight is {side_weight}: expected 0 for {type(generator).__name__}, or more for a "
+                    "generator with a side output, such as DarkIR"
+                )
+            generator.train_side()
         # Under the command line this stores class paths, from which `load_generator` rebuilds the generator.
         self.save_hyperparameters(logger=False)
         self.generator = generator
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
+        self.init_from = init_from
+        self.init_share = init_share
+        self.side_weight = side_weight
         self.means = PhotoMeans((*METRICS, "loss"))
         self.untouched_means = PhotoMeans(METRICS)
 
@@ -74,11 +96,32 @@ class EnhancementTask(LightningModule):
         """Enhance pictures of any size."""
         return run_padded(self.generator, source, self.generator.stride)
 
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
+            rank_zero_info(str(load_weights(self.generator, Path(self.init_from), self.init_share)))
+
     def training_step(self, pair: Pair, batch_idx: int) -> Tensor:
-        loss = self.loss(self(pair.source), pair.target, pair.source)
+        prediction, side = self._with_side(pair.source) if self.side_weight else (self(pair.source), None)
+        loss = self.loss(prediction, pair.target, pair.source)
+        total = loss.total
+        if side is not None:
+            small = F.interpolate(pair.target, size=side.shape[-2:], mode="area")
+            part = self.side_weight * F.l1_loss(side.float(), small)
+            self.log("train/side", part)
+            total = total + part
         self.log_dict({f"train/{name}": part for name, part in loss.parts.items()})
-        self.log("train/loss", loss.total, prog_bar=True)
-        return loss.total
+        self.log("train/loss", total, prog_bar=True)
+        return total
+
+    def _with_side(self, source: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
+        assert isinstance(self.generator, SideGenerator)
+        if any(length % self.generator.stride for length in source.shape[-2:]):
+            raise InputError(
+                f"the side output needs a multiple of {self.generator.stride} pixels, got {tuple(source.shape[-2:])}: "
+                "change data.crop"
+            )
+        prediction, side = self.generator.forward_with_side(source)
+        return prediction, side
 
     def validation_step(self, pair: Pair, batch_idx: int) -> Evaluated:
         return self._evaluate(pair)

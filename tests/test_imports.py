@@ -12,10 +12,11 @@ PACKAGE = Path(hdr_lightning.__file__).parent
 FLOORS = [
     {"errors", "progress"},
     {"image"},
-    {"data", "features", "generators", "losses", "metrics", "schedule"},
+    {"features"},  # a generator may be guided by them
+    {"data", "generators", "losses", "metrics", "schedule"},
     {"task"},
     {"callbacks"},
-    {"training", "enhance"},
+    {"training", "enhance", "benchmark"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

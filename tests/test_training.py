@@ -357,6 +357,56 @@ def test_wandb_offline_gets_everything(here, options):
     assert {"trainer", "model", "data"} <= {key.split("/")[0] for key in config}
 
 
+class TestInitFrom:
+    def test_training_starts_from_published_weights(self, here, options, trained, tmp_path, caplog):
+        weights = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        published = {key.removeprefix("generator."): v for key, v in weights.items() if key.startswith("generator.")}
+        torch.save({"params": published}, tmp_path / "net.pth")
+        words = ["fit", *options, "--trainer.max_epochs=1", f"--model.init_from={tmp_path / 'net.pth'}"]
+        folder = main([*words, "--model.optimizer=torch.optim.SGD", "--model.optimizer.init_args.lr=1e-12"])
+        assert "100.00% of the values" in caplog.text
+        after = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        assert all(torch.allclose(after[f"generator.{key}"], value) for key, value in published.items())
+
+        (tmp_path / "net.pth").unlink()  # what was trained stands alone
+        main(["test", *options, f"--ckpt_path={folder}"])
+
+    def test_other_weights_are_refused(self, here, options, tmp_path, capsys):
+        torch.save({"params": {"other": torch.zeros(3)}}, tmp_path / "net.pth")
+        with pytest.raises(SystemExit) as leave:
+            main(["fit", *options, f"--model.init_from={tmp_path / 'net.pth'}"])
+        assert leave.value.code == 2
+        assert "0.00% of the values" in capsys.readouterr().err
+
+
+class TestSideOutput:
+    DARKIR = (
+        "width=4",
+        "encoder_blocks=[1]",
+        "middle_encoder_blocks=1",
+        "middle_decoder_blocks=1",
+        "decoder_blocks=[1]",
+    )
+
+    def test_it_trains_beside_the_loss(self, here, demo):
+        words = [word for word in TINY if "model.generator" not in word]
+        words += ["--model.generator=DarkIR", *(f"--model.generator.init_args.{word}" for word in self.DARKIR)]
+        folder = main(
+            ["fit", *words, f"--data.pairs={demo}", "--trainer.default_root_dir=runs/side", "--trainer.max_epochs=2"]
+            + ["--model.side_weight=0.5"]
+        )
+        rows = table(folder / "metrics.csv")
+        assert all(0 < float(value) < 0.5 for value in column(rows, "train/side"))
+        weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        assert "generator.side_out.weight" in weights
+
+    def test_a_generator_without_one_is_refused(self, here, options, capsys):
+        with pytest.raises(SystemExit) as leave:
+            main(["fit", *options, "--model.side_weight=0.5"])
+        assert leave.value.code == 2
+        assert "expected 0 for NAFNet" in capsys.readouterr().err
+
+
 def test_the_last_epoch_validates(here, options):
     folder = main(["fit", *options, "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=7"])
     assert (folder / "checkpoints" / "best.ckpt").is_file()

@@ -1,17 +1,33 @@
 """What every generator promises, tested on each the moment that the package exports it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from hdr_lightning import generators
+from hdr_lightning.benchmark import kept_bytes
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator, NAFNet, Restormer
+from hdr_lightning.generators import Generator, NAFNet, Restormer, tiles
 from hdr_lightning.image.tiling import run_padded
 
 SMALL = {
     "NAFNet": {"width": 8, "encoder_blocks": (1, 1), "middle_blocks": 1, "decoder_blocks": (1, 1)},
     "Restormer": {"dim": 8, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
+    "DarkIR": {
+        "width": 8,
+        "encoder_blocks": (1, 1),
+        "middle_encoder_blocks": 1,
+        "middle_decoder_blocks": 1,
+        "decoder_blocks": (1, 1),
+    },
+    "RetinexFormer": {"n_feat": 8, "num_blocks": (1, 1, 1)},
 }
+
+
+WRAPPERS = {"ColorRefiner", "FeatureGuided", "GainConstrained", "ZeroConvCopy"}
+"""Generators around others, tested in test_wrappers."""
 
 
 def build(name, **more):
@@ -24,8 +40,8 @@ def build(name, **more):
 
 
 def test_every_generator_is_tested():
-    exported = {name for name in generators.__all__ if name != "Generator"}
-    assert exported == set(SMALL)
+    exported = {name for name in generators.__all__ if not name.endswith("Generator")}
+    assert exported - WRAPPERS == set(SMALL)
     assert all(issubclass(getattr(generators, name), Generator) for name in exported)
 
 
@@ -45,6 +61,8 @@ class TestGenerator:
         generator(image).square().mean().backward()
         assert image.grad.abs().max() > 0
         for key, parameter in generator.named_parameters():
+            if not parameter.requires_grad:
+                continue
             assert parameter.grad is not None, key
             assert parameter.grad.isfinite().all(), key
             assert parameter.grad.abs().max() > 0, key
@@ -73,7 +91,7 @@ class TestGenerator:
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                 output = generator(image)
             output.float().square().mean().backward()
-            gradients = {k: p.grad.clone() for k, p in generator.named_parameters()}
+            gradients = {k: p.grad.clone() for k, p in generator.named_parameters() if p.requires_grad}
             expected = expected or gradients
         norms = [key for key in gradients if "norm" in key]
         assert norms
@@ -94,9 +112,85 @@ class TestGenerator:
         assert generator.in_channels == 6
         assert generator(torch.rand(1, 6, 32, 32)).shape == (1, 3, 32, 32)
 
-    def test_half_precision_weights(self, name):
-        generator = build(name).bfloat16()
-        assert generator(torch.rand(1, 3, 32, 32, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    def test_tiles_are_the_whole(self, name, monkeypatch):
+        """Inference on a CPU works on a tile at a time, training on the whole."""
+        monkeypatch.setattr(tiles, "CACHE", 1)
+        monkeypatch.setattr(tiles, "WHOLE", 1)
+        generator = build(name).eval()
+        image = torch.rand(2, 3, 72, 40)
+        whole = generator(image)
+        with torch.inference_mode():
+            assert tiles.tile_size(image, widening=1) == (8, 8)
+            error = (generator(image) - whole).abs().max() / (whole - image).abs().max()
+        assert 0 < error < 1e-5
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_weights_of_any_precision(self, name, dtype):
+        exact = build(name).double()
+        image = torch.rand(1, 3, 32, 32).double()
+        output = build(name).to(dtype)(image.to(dtype))
+        assert output.dtype == dtype
+        error = (output.double() - exact(image)).norm() / (exact(image) - image).norm()
+        assert error < {torch.bfloat16: 0.1, torch.float16: 0.02, torch.float64: 1e-9}[dtype]
+
+    def test_checkpointing_keeps_less_and_changes_nothing(self, name):
+        image = torch.rand(1, 3, 64, 64)
+        gradients, kept = [], []
+        for checkpointed in (False, True):
+            generator = build(name)
+            generator.checkpoint_blocks(checkpointed)
+
+            def step(generator=generator):
+                output = generator(image)
+                output.square().mean().backward()
+                return output
+
+            kept.append(kept_bytes(step))
+            gradients.append({key: p.grad for key, p in generator.named_parameters() if p.requires_grad})
+        assert kept[1] < 0.5 * kept[0]
+        for key, gradient in gradients[0].items():
+            assert torch.allclose(gradient, gradients[1][key], rtol=1e-4, atol=1e-7), key
+
+    def test_it_can_be_built_without_memory(self, name):
+        with torch.device("meta"):
+            generator = getattr(generators, name)(**SMALL[name])
+        assert all(parameter.is_meta for parameter in generator.parameters())
+        generator = generator.to_empty(device="cpu")
+        generator.load_state_dict(build(name).state_dict())
+        image = torch.rand(1, 3, 16, 16)
+        assert torch.equal(generator(image), build(name)(image))
+
+    def test_export_with_free_sizes(self, name):
+        generator = build(name).eval()
+        stride = generator.stride
+        rows, columns = (stride * torch.export.Dim(axis, min=2, max=64) for axis in ("rows", "columns"))
+        program = torch.export.export(
+            generator, (torch.rand(1, 3, 4 * stride, 6 * stride),), dynamic_shapes=({2: rows, 3: columns},)
+        )
+        image = torch.rand(1, 3, 7 * stride, 5 * stride)
+        assert torch.allclose(program.module()(image), generator(image), atol=1e-5)
+
+    def test_memory_format_changes_nothing(self, name):
+        generator = build(name)
+        image = torch.rand(2, 3, 32, 32)
+        expected = generator(image)
+        generator = generator.to(memory_format=torch.channels_last)
+        assert torch.allclose(generator(image.to(memory_format=torch.channels_last)), expected, atol=1e-5)
+
+    @pytest.mark.slow
+    def test_compiled_without_breaks_at_any_size(self, name):
+        """In a process without the type checks of the tests, through which nothing can be compiled."""
+        code = f"""
+import torch
+from hdr_lightning import generators
+torch.manual_seed(0)
+generator = generators.{name}(**{SMALL[name]}).eval()
+compiled = torch.compile(generator, fullgraph=True, dynamic=True)
+for size in ((32, 48), (64, 32)):
+    image = torch.rand(1, 3, *size)
+    assert torch.allclose(compiled(image), generator(image), atol=1e-4), size
+"""
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=600)
 
 
 def test_wrong_levels_are_refused():

@@ -47,7 +47,7 @@ def benchmark(
 ) -> str:
     """Measure generators at their published size, alternating with the published code where that is installed.
 
-    The published code runs in fp32 unless its precision is named; ratios are of medians.
+    Ratios are of medians of the clock; above 1 ours is faster.
 
     Args:
         names: generators of this package.
@@ -59,13 +59,13 @@ def benchmark(
         batch: pictures at once.
         repeats: timed calls of each, after one to warm up.
         peers: published classes by generator, `module:class`; without one, spandrel's where it is installed.
-        output: a Markdown file to write the table to.
+        output: a Markdown file to write the table to, case by case.
 
     Returns:
         The table, in Markdown.
 
     Raises:
-        InputError: if there is no such generator.
+        InputError: if there is no such generator, or a named peer cannot be imported.
     """
     unknown = set(names) - set(generators.__all__)
     if unknown:
@@ -82,16 +82,16 @@ def benchmark(
     lines = [HEADER, "|" + "---|" * HEADER.count(" | ") + "---|"]
     before = torch.get_num_threads()
     try:
-        for name, what, precision, count in track(cases, "measuring", len(cases)):
+        for name, what, precision, count in track(cases, "measuring", len(cases), "case"):
             torch.set_num_threads(count)
             size = forward_size if what == "forward" else step_size
             lines += _compare(name, what, precision, count, size, batch, repeats, (peers or {}).get(name))
+            if output is not None:
+                output.write_text("\n".join(lines) + "\n", encoding="utf-8")
     finally:
         torch.set_num_threads(before)
     table = "\n".join(lines)
     print(table)
-    if output is not None:
-        output.write_text(table + "\n")
     return table
 
 
@@ -135,7 +135,10 @@ def published_network(generator: Generator, peer: str | None = None) -> nn.Modul
     """
     if peer is not None:
         module, _, name = peer.partition(":")
-        network: nn.Module = getattr(importlib.import_module(module), name)()
+        try:
+            network: nn.Module = getattr(importlib.import_module(module), name)()
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"the peer {peer} cannot be imported ({error}): expected module:class") from None
         network.load_state_dict(generator.state_dict())
         return network.eval()
     try:
@@ -189,7 +192,7 @@ def kept_bytes(call: Callable[[], Tensor]) -> int:
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
+        if not isinstance(tensor, nn.Parameter) and not isinstance(tensor._base, nn.Parameter):
             storage = tensor.untyped_storage()
             kept[storage.data_ptr()] = max(kept.get(storage.data_ptr(), 0), storage.nbytes())
         return tensor

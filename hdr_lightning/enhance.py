@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,9 @@ import torch
 
 from hdr_lightning.data.files import PHOTO_SUFFIXES, Photo, read_photo, to_pixels, to_tensor, write_photo
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator
+from hdr_lightning.generators import Generator, edit
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
-from hdr_lightning.image.tiling import run_padded
+from hdr_lightning.generators.maps import bounded
 from hdr_lightning.progress import track
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -25,6 +26,7 @@ def enhance(
     device: Device = "auto",
     overwrite: bool = False,
     modules: Sequence[str] = (),
+    memory: float | None = None,
 ) -> list[Path]:
     """Enhance photos: same names, sizes, formats, EXIF and colour profiles, in another folder.
 
@@ -37,6 +39,8 @@ def enhance(
         device: where to compute; auto takes a GPU if there is one.
         overwrite: whether photos that are in the output folder already may be replaced.
         modules: Python modules to import first, if the generator is your own.
+        memory: gigabytes to work in on a CPU; features of photos that need more go to temporary files, with the same
+            result. Without it the memory is not limited.
 
     Returns:
         The photos written.
@@ -56,7 +60,8 @@ def enhance(
     failures: list[str] = []
     for source, target in track(jobs, "enhancing", len(jobs)):
         try:
-            write_photo(target, enhance_photo(generator, read_photo(source)))
+            with nullcontext() if memory is None else bounded(memory):
+                write_photo(target, enhance_photo(generator, read_photo(source)))
         except InputError as error:
             failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")
     if failures:
@@ -74,13 +79,13 @@ def enhance_photo(generator: Generator, photo: Photo) -> Photo:
     image = to_tensor(photo.pixels)[None]
     try:
         with torch.inference_mode():
-            result = run_padded(generator, image.to(device), generator.stride)[0].cpu()
+            result = edit(generator, image.to(device))[0].cpu()
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if "memory" not in str(error):
             raise
         raise InputError(
             f"{image.shape[-1]} x {image.shape[-2]} pixels do not fit the memory of {device} with this generator: "
-            "make the photo smaller, or try --device cpu"
+            "give --memory with --device cpu, or make the photo smaller"
         ) from None
     broken = int((~result.isfinite()).sum())
     if broken:

@@ -17,9 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator, SideGenerator
+from hdr_lightning.generators import Generator, SideGenerator, edit
 from hdr_lightning.generators.weights import load_weights
-from hdr_lightning.image.tiling import run_padded
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import PhotoMeans, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
@@ -94,7 +93,7 @@ class EnhancementTask(LightningModule):
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
-        return run_padded(self.generator, source, self.generator.stride)
+        return edit(self.generator, source)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:

@@ -1,6 +1,6 @@
 """Networks from a source photo to an edited one, one file a paper."""
 
-from hdr_lightning.generators.base import Generator, SideGenerator
+from hdr_lightning.generators.base import Generator, SideGenerator, edit
 from hdr_lightning.generators.darkir import DarkIR
 from hdr_lightning.generators.nafnet import NAFNet
 from hdr_lightning.generators.restormer import Restormer
@@ -18,4 +18,5 @@ __all__ = [
     "RetinexFormer",
     "SideGenerator",
     "ZeroConvCopy",
+    "edit",
 ]

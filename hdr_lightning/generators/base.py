@@ -2,10 +2,13 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdr_lightning.errors import InputError
 from hdr_lightning.generators.block import Block
+from hdr_lightning.image.tiling import run_padded
 
 
 class Generator(nn.Module, ABC):
@@ -46,6 +49,26 @@ class Generator(nn.Module, ABC):
         Returns:
             RGB, sRGB-encoded, of the same height and width, not clamped to [0, 1].
         """
+
+
+def edit(generator: Generator, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Edit pictures of any size.
+
+    Args:
+        generator: what edits them.
+        image: as many planes as the generator takes, RGB first, sRGB-encoded, [0, 1].
+
+    Raises:
+        InputError: if the number of planes is another, there are no pixels, or, outside training, some are not finite.
+    """
+    _, planes, height, width = image.shape
+    if planes != generator.in_channels:
+        raise InputError(f"{type(generator).__name__} takes {generator.in_channels} planes, got {planes}")
+    if not height or not width:
+        raise InputError(f"expected a picture of 1 x 1 pixels or more, got {width} x {height}")
+    if not torch.is_grad_enabled() and not image.isfinite().all():
+        raise InputError(f"{int((~image.isfinite()).sum())} values of the picture are not finite: expected [0, 1]")
+    return run_padded(generator, image, generator.stride)
 
 
 class SideGenerator(Generator):

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hdr_lightning.generators.maps import let_go
 from hdr_lightning.generators.tiles import Area, FeatureMap, crop, new_map, tile_size, tiles
 
 Count = Any
@@ -87,6 +88,8 @@ class Block(nn.Module, ABC):
             if kept is None:
                 kept = new_map(part, len(x), height, width)
             kept[(tile.photo, slice(None), *tile.place)] = part
+            if tile.ends_row:
+                let_go(x, kept)
             before = totals.get(tile.photo.start)
             totals[tile.photo.start] = (
                 sums if before is None else tuple(a + b for a, b in zip(before, sums, strict=True))
@@ -99,4 +102,6 @@ class Block(nn.Module, ABC):
             conclusion, more = conclusions[tile.photo.start], [tile.of(guide) for guide in guides]
             part = self.finish(tile.of(x), tile.of(kept), conclusion, weights, tile.inside, *more)
             result[(tile.photo, slice(None), *tile.place)] = part
+            if tile.ends_row:
+                let_go(x, kept, result, *guides)
         return result

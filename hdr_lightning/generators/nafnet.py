@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
 from hdr_lightning.generators.block import Block, Count, Weights
-from hdr_lightning.generators.layers import ChannelNorm, add_scaled, local_mean, matrix, pointwise, simple_gate
+from hdr_lightning.generators.layers import (
+    ChannelNorm,
+    add_scaled,
+    local_mean,
+    matrix,
+    pointwise,
+    simple_gate,
+)
 from hdr_lightning.generators.tiles import Area, FeatureMap, in_tiles
 
 
@@ -127,5 +134,5 @@ class NAFNet(Generator):
             x = in_tiles(down, x, scale=Fraction(1, 2))
         x = self.middle_blks(x)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(in_tiles(up, x, scale=Fraction(2)) + skips.pop())
+            x = decoder(in_tiles(lambda x, s, up=up: up(x) + s, x, scale=Fraction(2), beside=[skips.pop()]))
         return in_tiles(lambda x, i: self.ending(x) + i[:, :3], x, image, halo=1)

@@ -25,6 +25,7 @@ from hdr_lightning.generators.layers import (
     mix,
     mix_weight,
     pointwise,
+    pointwise_after,
     working_dtype,
 )
 from hdr_lightning.generators.tiles import Area, FeatureMap, crop, in_tiles
@@ -78,6 +79,12 @@ class FeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
 
 
+def gelu_gate(x: FeatureMap) -> FeatureMap:
+    """Multiply the GELU of the first half of the channels with the second."""
+    gate, value = x.chunk(2, dim=1)
+    return F.gelu(gate) * value
+
+
 class TransformerBlock(Block):
     """Attention and feed-forward, each behind a norm and around a skip (figure 2)."""
 
@@ -116,7 +123,7 @@ class TransformerBlock(Block):
         )
 
     def look(self, x: FeatureMap, weights: Weights) -> FeatureMap:
-        return self.attn.qkv_dwconv(pointwise(self.norm1(x), *weights[0]))
+        return self.attn.qkv_dwconv(pointwise_after(self.norm1, x, *weights[0]))
 
     def summarise(self, seen: FeatureMap) -> tuple[FeatureMap, tuple[Tensor, ...]]:
         q, k, v = seen.chunk(3, dim=1)
@@ -133,9 +140,8 @@ class TransformerBlock(Block):
         if self.attn.project_out.bias is not None:
             mixed = mixed + self.attn.project_out.bias.view(1, -1, 1, 1)
         x = x + mixed
-        hidden = depthwise(pointwise(self.norm2(x), *weights[1]), *weights[2])
-        gate, value = crop(hidden, inside).chunk(2, dim=1)
-        return crop(x, inside) + pointwise(F.gelu(gate) * value, *weights[3])
+        hidden = depthwise(pointwise_after(self.norm2, x, *weights[1]), *weights[2])
+        return crop(x, inside) + pointwise_after(gelu_gate, crop(hidden, inside), *weights[3])
 
 
 class PatchEmbedding(nn.Module):
@@ -251,9 +257,9 @@ class Restormer(Generator):
         level3 = self.encoder_level3(_down(self.down2_3, level2))
         x = self.latent(_down(self.down3_4, level3))
 
-        x = self.decoder_level3(_join(_up(self.up4_3, x), level3, self.reduce_chan_level3))
-        x = self.decoder_level2(_join(_up(self.up3_2, x), level2, self.reduce_chan_level2))
-        x = self.decoder_level1(_join(_up(self.up2_1, x), level1, self.reduce_chan_level1))
+        x = self.decoder_level3(_up(self.up4_3, x, level3, self.reduce_chan_level3))
+        x = self.decoder_level2(_up(self.up3_2, x, level2, self.reduce_chan_level2))
+        x = self.decoder_level1(_up(self.up2_1, x, level1, self.reduce_chan_level1))
         x = self.refinement(x)
         skip = self.skip_conv
         if skip is not None:  # two views have no one picture that the output could correct
@@ -265,13 +271,9 @@ def _down(down: Resample, x: FeatureMap) -> FeatureMap:
     return in_tiles(down, x, halo=2, scale=Fraction(1, 2))  # one row would do, but halving needs pairs
 
 
-def _up(up: Resample, x: FeatureMap) -> FeatureMap:
-    return in_tiles(up, x, halo=1, scale=Fraction(2))
-
-
-def _join(x: FeatureMap, skip: FeatureMap, reduce: nn.Conv2d | None) -> FeatureMap:
+def _up(up: Resample, x: FeatureMap, skip: FeatureMap, reduce: nn.Conv2d | None) -> FeatureMap:
     def join(x: FeatureMap, skip: FeatureMap) -> FeatureMap:
-        both = torch.cat((x, skip), dim=1)
+        both = torch.cat((up(x), skip), dim=1)
         return both if reduce is None else pointwise(both, *matrix(reduce, both))
 
-    return in_tiles(join, x, skip)
+    return in_tiles(join, x, halo=1, scale=Fraction(2), beside=[skip])

@@ -123,10 +123,11 @@ class GuidedBlock(Block):
     ) -> FeatureMap:
         (light,) = guides
         attention, feed_forward = self.halves
-        x = x + mix(kept * light, conclusion) + attention.proj.bias.view(1, -1, 1, 1) + attention.pos_emb(kept)
+        offset = attention.proj.bias.view(1, -1, 1, 1).to(x.dtype)
+        x = x + mix(kept * light, conclusion) + offset + attention.pos_emb(kept)
         hidden = F.gelu(pointwise(feed_forward.norm(x), *weights[1]))
-        hidden = F.gelu(crop(feed_forward.convs[1](hidden), inside))
-        return crop(x, inside) + pointwise(hidden, *weights[2])
+        hidden = crop(feed_forward.convs[1](hidden), inside)
+        return crop(x, inside) + pointwise(F.gelu(hidden), *weights[2])
 
 
 class GuidedStage(nn.Module):
@@ -191,8 +192,11 @@ class Denoiser(nn.Module):
         for level in self.decoder_layers:
             double, fuse, stage = cast("tuple[nn.Module, nn.Conv2d, GuidedStage]", tuple(level.children()))
             skip, light = skips.pop()
-            x = in_tiles(double, x, scale=Fraction(2))
-            x = in_tiles(lambda x, s, fuse=fuse: fuse(torch.cat((x, s), dim=1)), x, skip)
+
+            def join(x: FeatureMap, skip: FeatureMap, double: nn.Module = double, fuse: nn.Conv2d = fuse) -> FeatureMap:
+                return fuse(torch.cat((double(x), skip), dim=1))
+
+            x = in_tiles(join, x, scale=Fraction(2), beside=[skip])
             x = stage(x, light)
         return in_tiles(lambda x, i: self.mapping(x) + i[:, :3], x, lit, halo=1)
 

@@ -1,6 +1,6 @@
 """Feature maps in tiles: the same numbers in less memory, and what is worked on stays in the cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
@@ -8,6 +8,8 @@ from math import isqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from hdr_lightning.generators.maps import empty_map, let_go
 
 FeatureMap = Float[Tensor, "_ _ _ _"]
 """Features of photos: photo, channel, row, column; kept in memory as channels_last."""
@@ -34,12 +36,14 @@ class Tile:
         seen: the area with its halo, where the map has one.
         place: the area itself.
         inside: where the area lies in what is seen.
+        ends_row: whether it is the last one beside others.
     """
 
     photo: slice
     seen: Area
     place: Area
     inside: Area
+    ends_row: bool
 
     def of(self, x: FeatureMap) -> FeatureMap:
         """What a map has there, with the halo."""
@@ -47,7 +51,8 @@ class Tile:
 
     def scaled(self, scale: Fraction) -> "Tile":
         """The same piece of a map of another resolution."""
-        return Tile(self.photo, _scaled(self.seen, scale), _scaled(self.place, scale), _scaled(self.inside, scale))
+        seen, place, inside = (_scaled(area, scale) for area in (self.seen, self.place, self.inside))
+        return Tile(self.photo, seen, place, inside, self.ends_row)
 
 
 def _scaled(area: Area, scale: Fraction) -> Area:
@@ -82,7 +87,7 @@ def tiles(x: FeatureMap, size: tuple[int, int], halo: int) -> Iterator[Tile]:
         for rows in _cuts(x.shape[-2], size[0], halo):
             for columns in _cuts(x.shape[-1], size[1], halo):
                 seen, place, inside = zip(rows, columns, strict=True)
-                yield Tile(slice(photo, photo + 1), seen, place, inside)
+                yield Tile(slice(photo, photo + 1), seen, place, inside, columns[1].stop == x.shape[-1])
 
 
 def _cuts(length: int, size: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -94,11 +99,15 @@ def _cuts(length: int, size: int, halo: int) -> Iterator[tuple[slice, slice, sli
 
 def new_map(like: FeatureMap, photos: int, height: int, width: int) -> FeatureMap:
     """An empty map with the channels and type of a tile."""
-    return like.new_empty(photos, height, width, like.shape[1]).permute(0, 3, 1, 2)
+    return empty_map(like, photos, height, width, like.shape[1]).permute(0, 3, 1, 2)
 
 
 def in_tiles(
-    function: Callable[..., FeatureMap], *maps: FeatureMap, halo: int = 0, scale: Fraction = Fraction(1)
+    function: Callable[..., FeatureMap],
+    *maps: FeatureMap,
+    halo: int = 0,
+    scale: Fraction = Fraction(1),
+    beside: Sequence[FeatureMap] = (),
 ) -> FeatureMap:
     """Apply a function of a neighbourhood to maps, in tiles where that is faster.
 
@@ -107,17 +116,20 @@ def in_tiles(
         maps: of equal height and width.
         halo: rows and columns around a pixel that the function looks at; even where the scale is 1/2.
         scale: size of the result over that of the maps, 2 or 1/2 where it resamples.
+        beside: maps of the size of the result, which the function takes too.
     """
     first = maps[0]
     size = tile_size(first, widening=2)
     if size is None:
-        return function(*maps)
+        return function(*maps, *beside)
     result: FeatureMap | None = None
     for tile in tiles(first, size, halo):
-        part = function(*(tile.of(each) for each in maps))
+        put = tile.scaled(scale)
+        part = function(*(tile.of(each) for each in maps), *(put.of(each) for each in beside))
         if result is None:
             result = new_map(part, len(first), *(int(length * scale) for length in first.shape[-2:]))
-        put = tile.scaled(scale)
         result[(put.photo, slice(None), *put.place)] = crop(part, put.inside)
+        if tile.ends_row:
+            let_go(*maps, *beside, result)
     assert result is not None
     return result

@@ -9,8 +9,7 @@ import torch
 from hdr_lightning import generators
 from hdr_lightning.benchmark import kept_bytes
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator, NAFNet, Restormer, tiles
-from hdr_lightning.image.tiling import run_padded
+from hdr_lightning.generators import Generator, NAFNet, Restormer, edit, maps, tiles
 
 SMALL = {
     "NAFNet": {"width": 8, "encoder_blocks": (1, 1), "middle_blocks": 1, "decoder_blocks": (1, 1)},
@@ -40,7 +39,7 @@ def build(name, **more):
 
 
 def test_every_generator_is_tested():
-    exported = {name for name in generators.__all__ if not name.endswith("Generator")}
+    exported = {name for name in generators.__all__ if name[0].isupper() and not name.endswith("Generator")}
     assert exported - WRAPPERS == set(SMALL)
     assert all(issubclass(getattr(generators, name), Generator) for name in exported)
 
@@ -51,9 +50,20 @@ class TestGenerator:
     def test_any_size_through_padding(self, name, size):
         generator = build(name).eval()
         image = torch.rand(2, 3, *size)
-        output = run_padded(generator, image, generator.stride)
+        output = edit(generator, image)
         assert output.shape == image.shape
         assert output.isfinite().all()
+
+    def test_what_cannot_be_edited_is_refused(self, name):
+        generator = build(name).eval()
+        with pytest.raises(InputError, match=f"{name} takes 3 planes, got 4"):
+            edit(generator, torch.rand(1, 4, 32, 32))
+        with pytest.raises(InputError, match="1 x 1 pixels or more, got 32 x 0"):
+            edit(generator, torch.rand(1, 3, 0, 32))
+        image = torch.rand(1, 3, 32, 32)
+        image[0, 0, :2, 0] = torch.nan
+        with torch.no_grad(), pytest.raises(InputError, match="2 values of the picture are not finite"):
+            edit(generator, image)
 
     def test_gradient_reaches_every_parameter_and_the_input(self, name):
         generator = build(name)
@@ -124,6 +134,24 @@ class TestGenerator:
             error = (generator(image) - whole).abs().max() / (whole - image).abs().max()
         assert 0 < error < 1e-5
 
+    def test_features_in_files_change_nothing(self, name, monkeypatch, tmp_path):
+        monkeypatch.setattr(tiles, "CACHE", 1)
+        monkeypatch.setattr(tiles, "WHOLE", 1)
+        generator = build(name).eval()
+        image = torch.rand(1, 3, 72, 40)
+        made = []
+        monkeypatch.setattr(
+            maps.mmap, "mmap", lambda *args, made=made, real=maps.mmap.mmap: made.append(1) or real(*args)
+        )
+        with torch.inference_mode():
+            expected = generator(image)
+            assert not made
+            with maps.bounded(memory=1e-6, folder=tmp_path):
+                output = generator(image)
+        assert len(made) > 4
+        assert torch.equal(output, expected)
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
     def test_weights_of_any_precision(self, name, dtype):
         exact = build(name).double()
@@ -191,6 +219,22 @@ for size in ((32, 48), (64, 32)):
     assert torch.allclose(compiled(image), generator(image), atol=1e-4), size
 """
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=600)
+
+
+def test_no_room_for_files_is_told(monkeypatch):
+    with pytest.raises(InputError, match="above 0 GB"), maps.bounded(0):
+        pass
+    monkeypatch.setattr(maps.tempfile, "TemporaryFile", _full)
+    with (
+        torch.inference_mode(),
+        maps.bounded(1e-9),
+        pytest.raises(InputError, match=r"no room for 0\.0 GB .* \(full\)"),
+    ):
+        maps.empty_map(torch.zeros(1), 1000)
+
+
+def _full(**_):
+    raise OSError(28, "full")
 
 
 def test_wrong_levels_are_refused():

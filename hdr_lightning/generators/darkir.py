@@ -9,6 +9,7 @@ from fractions import Fraction
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import SideGenerator
@@ -21,6 +22,7 @@ from hdr_lightning.generators.layers import (
     paired,
     pointwise,
     simple_gate,
+    working_dtype,
 )
 from hdr_lightning.generators.tiles import Area, FeatureMap, in_tiles
 
@@ -80,7 +82,7 @@ class PooledBlock(Block):
 class AmplitudeMLP(nn.Module):
     """Change the amplitude of every frequency and keep its phase (section 3.1).
 
-    The transform runs in float32 whatever the precision of the training: PyTorch has none in bfloat16, and the sum of a
+    The transform runs in float32 at least, and under float16 all of it: PyTorch has none in bfloat16, and the sum of a
     large picture passes the range of float16.
     """
 
@@ -91,16 +93,21 @@ class AmplitudeMLP(nn.Module):
         )
 
     def forward(self, x: FeatureMap) -> FeatureMap:
-        frequencies = torch.fft.rfft2(x.float().contiguous())  # torch.compile (2.15) takes no other layout
+        wide = torch.promote_types(x.dtype, torch.float32)
+        frequencies = torch.fft.rfft2(x.to(wide).contiguous())  # torch.compile (2.15) takes no other layout
         amplitude = frequencies.abs()
         # Where there is no amplitude the phase is 0, as torch.angle has it.
         phase = torch.where(amplitude > 0, frequencies / amplitude.clamp_min(1e-30), 1.0)
-        if x.dtype == torch.float16:
-            with torch.autocast(x.device.type, enabled=False):
-                changed = self.process1.float()(amplitude)
-        else:
-            changed = self.process1(amplitude.to(self.process1[0].weight.dtype))
-        return torch.fft.irfft2(phase * changed.float(), s=x.shape[-2:]).to(x.dtype)
+        working = working_dtype(x)
+        dtype = wide if working == torch.float16 else working
+        with torch.autocast(x.device.type, enabled=False):
+            for layer in self.process1:
+                if isinstance(layer, nn.Conv2d):
+                    assert layer.bias is not None
+                    amplitude = F.conv2d(amplitude.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
+                else:
+                    amplitude = layer(amplitude)
+        return torch.fft.irfft2(phase * amplitude.to(wide), s=x.shape[-2:]).to(x.dtype)
 
 
 class EncoderBlock(PooledBlock):

@@ -156,8 +156,10 @@ class TestGenerator:
     def test_weights_of_any_precision(self, name, dtype):
         exact = build(name).double()
         image = torch.rand(1, 3, 32, 32).double()
-        output = build(name).to(dtype)(image.to(dtype))
+        generator = build(name).to(dtype)
+        output = generator(image.to(dtype))
         assert output.dtype == dtype
+        assert {parameter.dtype for parameter in generator.parameters()} == {dtype}
         error = (output.double() - exact(image)).norm() / (exact(image) - image).norm()
         assert error < {torch.bfloat16: 0.1, torch.float16: 0.02, torch.float64: 1e-9}[dtype]
 

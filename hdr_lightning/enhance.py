@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -60,7 +59,7 @@ def enhance(
     failures: list[str] = []
     for source, target in track(jobs, "enhancing", len(jobs)):
         try:
-            with nullcontext() if memory is None else bounded(memory):
+            with bounded(memory):
                 write_photo(target, enhance_photo(generator, read_photo(source)))
         except InputError as error:
             failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")

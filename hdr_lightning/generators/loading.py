@@ -1,16 +1,13 @@
 """A generator from a checkpoint file alone, without running anything that the file contains."""
 
 import importlib
-import pickle
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
+from hdr_lightning.generators.weights import read_safely
 
 PREFIX = "generator."
 
@@ -43,21 +40,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the file is missing, damaged, none of ours, or holds code.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that are refused anyway
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such checkpoint") from None
-    except pickle.UnpicklingError as error:
-        reason = (
-            "it holds Python objects, which could run code"
-            if "GLOBAL" in str(error)
-            else "it is damaged or no checkpoint"
-        )
-        raise InputError(f"{path}: refused, {reason}: expected a checkpoint that `hdr-lightning fit` wrote") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError):
-        raise InputError(f"{path}: refused, it is damaged or no checkpoint: expected one that `fit` wrote") from None
+    checkpoint = read_safely(path, "no checkpoint", "a checkpoint that `hdr-lightning fit` wrote")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise InputError(f"{path}: expected a checkpoint that `hdr-lightning fit` wrote, this file has another layout")
     return checkpoint

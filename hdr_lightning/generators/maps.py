@@ -26,19 +26,22 @@ _files: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
 
 
 @contextmanager
-def bounded(memory: float, folder: Path | None = None) -> Iterator[None]:
+def bounded(memory: float | None, folder: Path | None = None) -> Iterator[None]:
     """Keep feature maps of large photos in temporary files while this lasts.
 
     A generator made of `Block`s then enhances a photo of any size with the same result, bit for bit, in roughly so much
     memory beside that of its weights and of the photo itself; what does not fit lies in files that vanish.
 
     Args:
-        memory: gigabytes (10^9 bytes).
+        memory: gigabytes (10^9 bytes); nothing where memory is not bounded.
         folder: where the files go; the folder for temporary files if nothing is given.
 
     Raises:
         InputError: if the memory is not above 0.
     """
+    if memory is None:
+        yield
+        return
     if not memory > 0:
         raise InputError(f"expected a memory above 0 GB, got {memory}")
     token = _bound.set(_Bound(int(memory * 1e9 / 16), folder))

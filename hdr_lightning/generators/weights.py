@@ -1,6 +1,7 @@
 """Published weights into a generator, whole or in part, with a report of what went where."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "model", 
 
 PREFIXES = ("module.", "_orig_mod.", "generator.", "model.", "net_g.")
 """What training adds in front of names: DDP, torch.compile, tasks."""
+
+
+DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError)
+"""What torch raises on files that are no pickles, or cut off."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,31 @@ def _listed(what: str, names: Any, most: int = 5) -> list[str]:
     return [f"  {len(names)} {what}: {', '.join(names[:most])}{more}"]
 
 
+def read_safely(path: Path, otherwise: str, expected: str) -> Any:
+    """Read a `.safetensors` file or what `torch.save` wrote: tensors, numbers and text, and nothing that could run.
+
+    Args:
+        path: the file.
+        otherwise: what it may be where it is not damaged, for the message.
+        expected: what it should be, for the message.
+
+    Raises:
+        InputError: if the file is missing, damaged, or holds code.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file: expected {expected}") from None
+    except (*DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
+        holds_code = isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error)
+        reason = "it holds Python objects, which could run code" if holds_code else f"it is damaged or {otherwise}"
+        raise InputError(f"{path}: refused, {reason}: expected {expected}") from None
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the weights of a `.safetensors`, `.pth`, `.pt` or `.ckpt` file, without running anything that it contains.
 
@@ -80,22 +110,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: if the file is missing, damaged, holds code, or no weights.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file of weights")
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error):
-            raise InputError(
-                f"{path}: refused, it holds Python objects, which could run code: "
-                "save its state_dict alone, or as .safetensors"
-            ) from None
-        raise InputError(f"{path}: refused, it is damaged or holds no weights") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, SafetensorError):
-        raise InputError(f"{path}: refused, it is damaged or holds no weights") from None
+    content = read_safely(path, "holds no weights", "a state_dict, or .safetensors")
     while isinstance(content, Mapping) and (wrapping := next((key for key in WRAPPINGS if key in content), None)):
         content = content[wrapping]
     weights = (

@@ -16,6 +16,7 @@ from hdr_lightning.errors import InputError, RunStopped
 
 TRAINER_VERBS = {
     "fit": "train a generator on pairs of photos",
+    "check-loss": "look for sick terms in the loss of a configuration",
     "validate": "measure a checkpoint on the validation photos",
     "test": "measure a checkpoint on the held-out photos and write a report",
     "predict": "enhance a large folder with a checkpoint, on all GPUs",
@@ -25,6 +26,7 @@ TRAINER_VERBS = {
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
+    "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),

@@ -99,6 +99,9 @@ class EnhancementTask(LightningModule):
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
             rank_zero_info(str(load_weights(self.generator, Path(self.init_from), self.init_share)))
 
+    def on_train_epoch_start(self) -> None:
+        self.loss.epoch = self.current_epoch
+
     def training_step(self, pair: Pair, batch_idx: int) -> Tensor:
         prediction, side = self._with_side(pair.source) if self.side_weight else (self(pair.source), None)
         loss = self.loss(prediction, pair.target, pair.source)

@@ -25,6 +25,8 @@ from hdr_lightning.data.files import writing
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
+from hdr_lightning.generators.weights import load_weights
+from hdr_lightning.losses.verdict import LossCheck
 from hdr_lightning.progress import watched_live
 from hdr_lightning.task import EnhancementTask
 
@@ -56,6 +58,36 @@ class DurableCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
+class CheckingTrainer(Trainer):
+    """Lightning's trainer with one more verb."""
+
+    def check_loss(
+        self,
+        model: EnhancementTask,
+        datamodule: PairDataModule,
+        ckpt_path: str | None = None,
+        weights_only: bool | None = None,
+    ) -> LossCheck:
+        """Look at the loss of a run as the start of `fit` does, and train nothing.
+
+        Args:
+            model: the task.
+            datamodule: its pairs.
+            ckpt_path: a checkpoint whose generator makes the predictions; an untrained one does if nothing is given.
+            weights_only: read only weights from it, and run nothing.
+
+        Raises:
+            InputError: if a term fails.
+        """
+        callback = next(each for each in self.callbacks if isinstance(each, callbacks.CheckLoss))  # type: ignore[attr-defined]
+        if ckpt_path is not None:
+            load_weights(model.generator, Path(ckpt_path))
+        elif model.init_from is not None:
+            load_weights(model.generator, Path(model.init_from), model.init_share)
+        self.precision_plugin.convert_module(model.to(self.strategy.root_device))
+        return callback.check(self, model, datamodule)
+
+
 class EnhancementCLI(LightningCLI):
     """A verb of the trainer, with what every run has: a folder, a log, checkpoints, early stopping, guards."""
 
@@ -66,6 +98,7 @@ class EnhancementCLI(LightningCLI):
             super().__init__(
                 EnhancementTask,
                 PairDataModule,
+                trainer_class=CheckingTrainer,
                 save_config_callback=SaveConfig,
                 seed_everything_default=0,
                 parser_class=TrainingParser,
@@ -91,12 +124,18 @@ class EnhancementCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verb in use: each takes time to build."""
-        return {self.verb: LightningCLI.subcommands()[self.verb]}
+        known = {**LightningCLI.subcommands(), "check_loss": {"model", "datamodule"}}
+        return {self.verb: known[self.verb]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
+        parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
+        parser.add_lightning_class_args(callbacks.CheckLoss, "loss_check")
+        parser.add_lightning_class_args(callbacks.LossShares, "loss_shares")
+        parser.add_argument("--allow", type=str, default="", help="loss terms that may fail the check, by commas")
+        parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
         parser.set_defaults(
@@ -126,7 +165,7 @@ class EnhancementCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
         config = self.config[self.verb]
-        if self.verb != "fit" and config.ckpt_path is None:
+        if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
             raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.ckpt_path is not None:
             path = find_checkpoint(Path(config.ckpt_path))
@@ -157,8 +196,7 @@ class EnhancementCLI(LightningCLI):
         loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
         own: list[Callback] = []
         if self.verb == "fit":
-            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.GradientNorm()]
-            own += [callbacks.Speed(), callbacks.LastValidation()]
+            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.Speed(), callbacks.LastValidation()]
         if self.verb == "predict":
             own += [callbacks.PhotoWriter()]
         if config.enable_progress_bar is not False and not watched_live():
@@ -202,7 +240,7 @@ def run(words: Sequence[str]) -> Path | None:
     """
     _hush()
     try:
-        cli = EnhancementCLI(words)
+        cli = EnhancementCLI([words[0].replace("-", "_"), *words[1:]])
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:

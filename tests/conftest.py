@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hdr_lightning.data.rooms import write_demo_set
+from hdr_lightning.losses.networks import FILES
 
 logging.raiseExceptions = False  # Lightning's log handler keeps the stderr of the test in which it was imported
 
@@ -29,6 +31,35 @@ TINY = [
     "--data.batch_size=2",
 ]
 """Options of a training that takes a second."""
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory):
+    """Random weights, in place of ImageNet's, where torch looks for downloads."""
+    from torchvision.models import alexnet, squeezenet1_1
+    from torchvision.models.vgg import cfgs, make_layers
+
+    home = tmp_path_factory.mktemp("torch_home")
+    folder = home / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    for network, features in {
+        "vgg19": lambda: make_layers(cfgs["E"]),
+        "vgg16": lambda: make_layers(cfgs["D"]),
+        "alexnet": lambda: alexnet().features,
+        "squeezenet1_1": lambda: squeezenet1_1().features,
+    }.items():
+        weights = {f"features.{name}": value for name, value in features().state_dict().items()}
+        for name, value in weights.items():
+            if value.ndim == 4:
+                torch.nn.init.kaiming_normal_(value)
+            else:
+                torch.nn.init.uniform_(value, -0.1, 0.1)
+        torch.save(weights, folder / FILES[network])
+    before = os.environ.get("TORCH_HOME")
+    os.environ["TORCH_HOME"] = str(home)
+    yield folder
+    os.environ.pop("TORCH_HOME") if before is None else os.environ.update(TORCH_HOME=before)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """What happens beside training: one verb each."""
 
-from hdr_lightning.callbacks.gradient_norm import GradientNorm
+from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
+from hdr_lightning.callbacks.loss_check import CheckLoss
+from hdr_lightning.callbacks.loss_shares import LossShares
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
@@ -10,9 +12,11 @@ from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
 __all__ = [
-    "GradientNorm",
+    "CheckLoss",
+    "GradientGuard",
     "LastValidation",
     "LineProgress",
+    "LossShares",
     "PhotoWriter",
     "Previews",
     "Report",

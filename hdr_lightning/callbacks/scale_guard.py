@@ -1,30 +1,51 @@
-"""Stop a run whose loss has a term out of scale, before weeks are lost to it."""
+"""Deal with a loss term that grows out of scale, before weeks are lost to it."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
 
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.losses import CompositeLoss
+from hdr_lightning.losses.check import rescaling
+
+Policy = Literal["stop", "warn", "rescale", "drop"]
 
 
 class ScaleGuard(Callback):
-    """End a run in which the largest value of a term, over all ranks, passed its ceiling or was not finite.
+    """Act when the largest value of a term, over all ranks, passed its ceiling or was not finite.
 
-    Looks every few steps, and before every checkpoint, so that none holds weights which such a term has moved.
+    Looks every few steps, and before every checkpoint, so that none holds weights which such a term has moved unseen.
 
     Args:
         every_n_steps: steps between looks; each look waits for the device once.
+        policy: `stop` ends the run, `warn` says so once a term, `rescale` gives the term the share of the total that
+            its weight means (at the start of a run, too, where the check of the loss finds that it starves the others),
+            `drop` goes on without it. What was rescaled or dropped is saved and resumed.
 
     Raises:
         InputError: if `every_n_steps` is below 1.
     """
 
-    def __init__(self, every_n_steps: int = 50) -> None:
+    def __init__(self, every_n_steps: int = 50, policy: Policy = "stop") -> None:
         if every_n_steps < 1:
             raise InputError(f"scale_guard.every_n_steps is to be 1 or more, got {every_n_steps}")
         self.every_n_steps = every_n_steps
+        self.policy = policy
+        self.events: dict[str, int] = {}
+        self._scales: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scales": self._scales, "events": self.events}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._scales, self.events = state_dict["scales"], state_dict["events"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loss = _loss(pl_module)
+        loss.scales.update(self._scales)
+        self._scales = loss.scales  # saved as they are from now on
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -39,23 +60,57 @@ class ScaleGuard(Callback):
         self._look(trainer, pl_module)
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = pl_module.loss
-        assert isinstance(loss, CompositeLoss)
-        peaks = loss.take_peaks()
-        if peaks is None:
-            peaks = torch.zeros(len(loss.ceilings), device=pl_module.device)
-        # A maximum over ranks may drop a NaN; infinity stays.
-        peaks = trainer.strategy.reduce(peaks.nan_to_num(nan=torch.inf), reduce_op="max")
-        assert isinstance(peaks, torch.Tensor)
-        sizes = dict(zip(loss.ceilings, peaks.tolist(), strict=True))
+        loss = _loss(pl_module)
+        sizes = reduced_peaks(trainer, pl_module)
         broken = [name for name, size in sizes.items() if not size <= loss.ceilings[name]]
-        if broken:
-            name = max(broken, key=lambda term: sizes[term])
-            others = ", ".join(f"{term} {size:.3g}" for term, size in sizes.items() if term != name) or "none"
+        for name in sorted(broken, key=lambda term: -sizes[term]):
+            self._act(name, sizes, loss, trainer.global_step)
+
+    def _act(self, name: str, sizes: dict[str, float], loss: CompositeLoss, step: int) -> None:
+        self.events[name] = self.events.get(name, 0) + 1
+        others = ", ".join(f"{term} {size:.3g}" for term, size in sizes.items() if term != name) or "none"
+        what = (
+            f'the loss term "{name}" reached {sizes[name]:.3g} at step {step}, above its ceiling of '
+            f"{loss.ceilings[name]:g} (peaks of the other terms: {others})"
+        )
+        if self.policy == "stop":
             raise RunStopped(
-                f'the loss term "{name}" reached {sizes[name]:.3g} at step {trainer.global_step}, above its ceiling of '
-                f"{loss.ceilings[name]:g} (peaks of the other terms: {others}). "
-                f"Lower its weight (--model.loss.init_args.terms.{name}.init_args.weight), or, if this size is meant, "
-                f"raise its ceiling; where all terms rose, lower the learning rate. "
+                f"{what}. Lower its weight (--model.loss.init_args.terms.{name}.init_args.weight), or, if this size is "
+                f"meant, raise its ceiling; where all terms rose, lower the learning rate. "
                 f"The checkpoints hold only weights from before."
             )
+        if self.policy == "drop":
+            loss.scales[name] = 0.0
+            rank_zero_warn(f"{what}: dropped, the training goes on without it")
+        elif self.policy == "rescale" and sizes[name] < float("inf"):
+            factor = self._factor(name, sizes, loss)
+            loss.rescale(name, factor)
+            rank_zero_warn(f"{what}: rescaled by {factor:.3g}, for the {self.events[name]}. time")
+        elif self.events[name] == 1:
+            rank_zero_warn(f"{what}; it is counted from now on, and not told again")
+
+    @staticmethod
+    def _factor(name: str, sizes: dict[str, float], loss: CompositeLoss) -> float:
+        weights = {term: loss.term(term).weight for term in sizes}
+        others = sum(size for term, size in sizes.items() if term != name and size < float("inf"))
+        meant = weights[name] / sum(weights.values())
+        below = loss.ceilings[name] / sizes[name] / 2
+        return min(below, rescaling(sizes[name], others, meant)) if meant < 1 and others > 0 else below
+
+
+def _loss(pl_module: LightningModule) -> CompositeLoss:
+    loss = pl_module.loss
+    assert isinstance(loss, CompositeLoss)
+    return loss
+
+
+def reduced_peaks(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+    """The largest weighted value of each term over all ranks since the last look; infinity where one was not finite."""
+    loss = _loss(pl_module)
+    peaks = loss.take_peaks()
+    if peaks is None:
+        peaks = torch.zeros(len(loss.ceilings), device=pl_module.device)
+    # A maximum over ranks may drop a NaN; infinity stays.
+    peaks = trainer.strategy.reduce(peaks.nan_to_num(nan=torch.inf), reduce_op="max")
+    assert isinstance(peaks, torch.Tensor)
+    return dict(zip(loss.ceilings, peaks.tolist(), strict=True))

@@ -1,7 +1,7 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -124,6 +124,13 @@ class PairDataModule(LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def training_pairs(self, number: int) -> Iterator[Pair]:
+        """Some crops as the first epoch sees them, one at a time, read here and now."""
+        dataset = PairDataset(self.split.train, self.augment, self.split_seed)
+        for photo in range(min(number, len(dataset))):
+            pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
+            yield Pair(pair.source[None], pair.target[None], pair.name)
 
     def train_dataloader(self) -> DataLoader[Pair]:
         return self._loader(PairDataset(self.split.train, self.augment, self.split_seed), self.batch_size, shuffle=True)

@@ -4,11 +4,17 @@ import torch
 from jaxtyping import Float
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
+from torch.nn import functional as F
+
+from hdr_lightning.image import color
 
 Pictures = Float[Tensor, "n 3 h w"]
 PerPicture = Float[Tensor, " n"]
 
 SSIM_WINDOW = 11
+
+MS_SSIM_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the scales, full resolution first; their published sum is 1.0001."""
 
 
 def l1(prediction: Pictures, target: Pictures) -> PerPicture:
@@ -22,6 +28,11 @@ def psnr(prediction: Pictures, target: Pictures) -> PerPicture:
     return -10 * torch.log10(squared_error.clamp(min=1e-10))
 
 
+def ciede2000(prediction: Pictures, target: Pictures) -> PerPicture:
+    """Mean difference of colours as people see it (`image.color.ciede2000`): 0 at best, 1 is just noticed."""
+    return color.ciede2000(color.lab(prediction), color.lab(target)).mean(dim=(1, 2, 3))
+
+
 def ssim(prediction: Pictures, target: Pictures) -> PerPicture:
     """Structural similarity of each picture (Wang et al., 2004), a mean over channels and over whole windows.
 
@@ -32,17 +43,50 @@ def ssim(prediction: Pictures, target: Pictures) -> PerPicture:
     Raises:
         ValueError: if a picture is smaller than the window.
     """
-    if min(prediction.shape[-2:]) < SSIM_WINDOW:
+    luminance, structure = _ssim_maps(prediction, target)
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+def ms_ssim(prediction: Pictures, target: Pictures) -> PerPicture:
+    """Structural similarity at five scales (Wang, Simoncelli, Bovik, 2003), a mean over channels, in (0, 1].
+
+    The value is that of pytorch-msssim. Where a picture is too small for a scale (below 176 pixels for five), it has
+    fewer, whose exponents are scaled to the same sum. A contrast that is negative or nearly so, whose root the plain
+    form does not have, fades out smoothly instead, with a gradient that still leads upwards.
+
+    Raises:
+        ValueError: if a picture is smaller than the window of SSIM.
+    """
+    scales = 1
+    while scales < len(MS_SSIM_EXPONENTS) and min(prediction.shape[-2:]) // 2**scales >= SSIM_WINDOW:
+        scales += 1
+    exponents = MS_SSIM_EXPONENTS[:scales]
+    whole = sum(MS_SSIM_EXPONENTS)
+    logarithm = prediction.new_zeros(prediction.shape[:2])
+    for scale, exponent in enumerate(exponents):
+        luminance, structure = _ssim_maps(prediction, target)
+        likeness = luminance * structure if scale == scales - 1 else structure
+        logarithm = logarithm + exponent * whole / sum(exponents) * _positive(likeness.mean(dim=(2, 3))).log()
+        odd = [length % 2 for length in prediction.shape[-2:]]
+        prediction, target = (F.avg_pool2d(x, 2, padding=odd) for x in (prediction, target))
+    return logarithm.exp().mean(dim=1)
+
+
+def _positive(x: Float[Tensor, "n c"], least: float = 0.05) -> Float[Tensor, "n c"]:
+    """The same above `least`; below, a smooth tail that stays above 0."""
+    return torch.where(x >= least, x, least**2 / (2 * least - x.clamp(max=least)))
+
+
+def _ssim_maps(x: Pictures, y: Pictures) -> tuple[Float[Tensor, "n 3 wh ww"], Float[Tensor, "n 3 wh ww"]]:
+    """Likeness of the mean, and of contrast and structure, in each window."""
+    if min(x.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(
-            f"SSIM needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, "
-            f"got {prediction.shape[-2]} x {prediction.shape[-1]}"
+            f"SSIM needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, got {x.shape[-2]} x {x.shape[-1]}"
         )
-    x, y = prediction, target
     window = get_gaussian_kernel1d(SSIM_WINDOW, 1.5, device=x.device, dtype=x.dtype)
     moments = filter2d_separable(torch.cat((x, y, x * x, y * y, x * y)), window, window, padding="valid")
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments.chunk(5)
     var_x, var_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    return luminance, (2 * covariance + c2) / (var_x + var_y + c2)

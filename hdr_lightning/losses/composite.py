@@ -3,17 +3,19 @@
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.losses.term import LossTerm, Pictures, Scalar
+from hdr_lightning.losses.weighting import Fixed, Ramp, Weighting
 
 
 class Loss(NamedTuple):
     """A loss and what it is made of.
 
     Attributes:
-        total: sum of the parts.
+        total: sum of the parts, and of what the weighting adds.
         parts: weighted value of each term.
     """
 
@@ -21,50 +23,116 @@ class Loss(NamedTuple):
     parts: dict[str, Scalar]
 
 
+class Seen(NamedTuple):
+    """Pictures that a loss compared, of which the prediction has no history."""
+
+    prediction: Pictures
+    target: Pictures
+    source: Pictures
+
+
 class CompositeLoss(nn.Module):
     """Weighted sum of terms, computed in float32 whatever the precision of the training.
 
     In training it remembers the largest weighted value of each term since the last look, on the device and without
-    waiting for it; `callbacks.ScaleGuard` looks, and stops a run whose term passed its ceiling.
+    waiting for it; `callbacks.ScaleGuard` looks, and deals with a term that passed its ceiling.
 
     Args:
         terms: terms by name. The name is that of the curve in the log, and the key by which one setting is overridden:
             `--model.loss.init_args.terms.window.init_args.weight=0.5`.
+        weighting: what becomes of the weights while it trains; they stay as given if nothing is said.
+        ramps: a curriculum for some of the terms, by their name.
+
+    Attributes:
+        epoch: from 0, set by the task: the place on the ramps.
+        scales: factors of terms that `callbacks.ScaleGuard` rescaled, which saves them; 0 for one that it dropped.
+        watch: whether to keep the next pictures of the training in `seen`.
 
     Raises:
-        InputError: if there are no terms, or a name is taken.
+        InputError: if there are no terms, a name is taken, or a ramp has no term.
     """
 
-    def __init__(self, terms: dict[str, LossTerm]) -> None:
+    def __init__(
+        self,
+        terms: dict[str, LossTerm],
+        weighting: Weighting | None = None,
+        ramps: dict[str, Ramp] | None = None,
+    ) -> None:
         super().__init__()
         if not terms:
             raise InputError("the loss has no terms: give at least one under model.loss.init_args.terms")
         if "loss" in terms:
             raise InputError('no term may be called "loss", which is the name of the total: rename it')
         self.terms = nn.ModuleDict(terms)
+        self.weighting = weighting or Fixed()
+        self.weighting.bind(len(terms))
+        self.ramps = ramps or {}
+        for name in self.ramps:
+            self.term(name)
+        self.epoch = 0
+        self.scales: dict[str, float] = {}
+        self.watch = False
+        self.seen: Seen | None = None
         # A plain attribute: DDP would overwrite a buffer with that of rank 0, and lose the peak of another rank.
-        self._peaks: torch.Tensor | None = None
+        self._peaks: Tensor | None = None
 
     def forward(self, prediction: Pictures, target: Pictures, source: Pictures) -> Loss:
         """Compare predictions with targets; see `LossTerm.measure`."""
         with torch.autocast(prediction.device.type, enabled=False):
             pictures = (prediction.float(), target.float(), source.float())
-            parts = {name: term.weight * term.measure(*pictures) for name, term in self._items()}
-        values = torch.stack(list(parts.values()))
+            values = [self._measure(name, *pictures) for name in self.terms]
+            factors, more = self.weighting(torch.stack(values))
+            weights = [weight * self.scales.get(name, 1.0) for name, weight in self.weights.items()]
+            weighted = torch.stack([weight * value for weight, value in zip(weights, values, strict=True)])
+            parts = weighted * factors
         if self.training:
-            now = values.detach()
-            self._peaks = now if self._peaks is None else torch.maximum(self._peaks, now)  # NaN stays
-        return Loss(values.sum(), parts)
+            self._remember(parts.detach(), Seen(*(picture.detach() for picture in pictures)))
+        return Loss(parts.sum() + more, dict(zip(self.terms, parts.unbind(), strict=True)))
 
-    def _items(self) -> list[tuple[str, LossTerm]]:
-        return [(name, term) for name, term in self.terms.items() if isinstance(term, LossTerm)]
+    def _measure(self, name: str, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
+        term = self.term(name)
+        if self.scales.get(name) == 0:
+            # Not a number times 0 is none either; and DDP wants every parameter used.
+            return 0 * torch.stack([prediction.new_zeros(()), *(p.sum() for p in term.parameters())]).sum()
+        return term.measure(prediction, target, source)
+
+    def _remember(self, now: Float[Tensor, " t"], pictures: Seen) -> None:
+        self._peaks = now if self._peaks is None else torch.maximum(self._peaks, now)  # NaN stays
+        if self.watch:
+            self.seen, self.watch = pictures, False
+
+    def _terms(self) -> list[LossTerm]:
+        return [term for term in self.terms.values() if isinstance(term, LossTerm)]
+
+    def term(self, name: str) -> LossTerm:
+        """A term by its name.
+
+        Raises:
+            InputError: if there is none.
+        """
+        term = dict(self.terms.items()).get(name)
+        if not isinstance(term, LossTerm):
+            raise InputError(f'the loss has no term "{name}": expected one of {", ".join(self.terms)}')
+        return term
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term in this epoch, as configured."""
+        return {
+            name: term.weight * (self.ramps[name].share(self.epoch) if name in self.ramps else 1.0)
+            for name, term in zip(self.terms, self._terms(), strict=True)
+        }
 
     @property
     def ceilings(self) -> dict[str, float]:
         """The weighted size of each term above which it is out of scale."""
-        return {name: term.ceiling for name, term in self._items()}
+        return {name: term.ceiling for name, term in zip(self.terms, self._terms(), strict=True)}
 
-    def take_peaks(self) -> torch.Tensor | None:
+    def rescale(self, name: str, factor: float) -> None:
+        """Multiply a term from now on."""
+        self.scales[name] = self.scales.get(name, 1.0) * factor
+
+    def take_peaks(self) -> Float[Tensor, " t"] | None:
         """Give the largest weighted value of each term since the last call, in the order of `ceilings`, and forget it.
 
         Returns:

@@ -12,7 +12,10 @@ Scalar = Float[Tensor, ""]
 
 
 class LossTerm(nn.Module, ABC):
-    """One number that says how far a prediction is from its target; 0 or its least value where they are equal.
+    """One number that says how far a prediction is from its target, 0 where they are equal.
+
+    Attributes:
+        compares: whether it does that; otherwise it looks at the prediction alone, as a total variation does.
 
     Args:
         weight: factor in the total, > 0.
@@ -21,6 +24,8 @@ class LossTerm(nn.Module, ABC):
     Raises:
         InputError: if `weight` or `ceiling` is not positive.
     """
+
+    compares: bool = True
 
     def __init__(self, weight: float = 1.0, ceiling: float = 10.0) -> None:
         super().__init__()
@@ -41,3 +46,14 @@ class LossTerm(nn.Module, ABC):
             target: the edited photos, in [0, 1].
             source: the unedited photos, in [0, 1].
         """
+
+
+def not_negative(term: LossTerm, **numbers: float) -> None:
+    """Check the weights of a term's own parts.
+
+    Raises:
+        InputError: if one is negative, or all are 0 where there are several.
+    """
+    if min(numbers.values()) < 0 or (len(numbers) > 1 and not sum(numbers.values())):
+        given = ", ".join(f"{name}={value}" for name, value in numbers.items())
+        raise InputError(f"{type(term).__name__}: expected 0 or more for each, not 0 for all, got {given}")

@@ -1,0 +1,92 @@
+"""Refuse a sick loss before anything is trained on it."""
+
+from pathlib import Path
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from hdr_lightning.callbacks.scale_guard import ScaleGuard
+from hdr_lightning.data.module import PairDataModule
+from hdr_lightning.errors import InputError
+from hdr_lightning.losses.check import check_loss, rescaling
+from hdr_lightning.losses.composite import Seen
+from hdr_lightning.losses.verdict import LossCheck
+from hdr_lightning.task import EnhancementTask
+
+
+class CheckLoss(Callback):
+    """Before the first step, look at each loss term on some pairs of the run and on hard pictures; refuse a sick one.
+
+    Writes `loss_check.json` and `loss_check.png` into the folder of the run.
+
+    Args:
+        pairs: how many pairs; 0 checks nothing.
+        allow: names of terms that may fail.
+
+    Raises:
+        InputError: if `pairs` is negative.
+    """
+
+    def __init__(self, pairs: int = 4, allow: str | list[str] = "") -> None:
+        if pairs < 0:
+            raise InputError(f"loss_check.pairs is to be 0 or more, got {pairs}")
+        self.pairs = pairs
+        self.allow = [name for name in (allow.split(",") if isinstance(allow, str) else allow) if name]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.pairs:
+            assert isinstance(pl_module, EnhancementTask)
+            assert isinstance(trainer.datamodule, PairDataModule)  # type: ignore[attr-defined]
+            self.check(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+
+    def check(self, trainer: Trainer, task: EnhancementTask, data: PairDataModule) -> LossCheck:
+        """Look at the loss of a task.
+
+        Raises:
+            InputError: if a term fails that may not.
+        """
+        found = self._look(trainer, task, data)
+        guard = next((each for each in trainer.callbacks if isinstance(each, ScaleGuard)), None)  # type: ignore[attr-defined]
+        if guard is not None and guard.policy == "rescale" and any(term.starves for term in found.terms):
+            total = sum(term.value for term in found.terms)
+            for term in found.terms:
+                if term.starves:
+                    factor = rescaling(term.value, total - term.value, term.meant)
+                    task.loss.rescale(term.name, factor)
+                    rank_zero_warn(f'the loss term "{term.name}" {term.failures[0]}. Rescaled by {factor:.3g}')
+            found = self._look(trainer, task, data)
+        rank_zero_info(str(found))
+        if trainer.is_global_zero and trainer.log_dir is not None:
+            Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
+            found.save(Path(trainer.log_dir))
+        if found.refusals:
+            raise InputError("\n".join(found.refusals) + "\nor let it pass: --allow=NAME,...")
+        return found
+
+    def _look(self, trainer: Trainer, task: EnhancementTask, data: PairDataModule) -> LossCheck:
+        """On every rank the same, so that all refuse."""
+        loss, mode, epoch = task.loss, task.training, task.loss.epoch
+        plugin, device = trainer.precision_plugin, trainer.strategy.root_device
+        dtype = next(task.generator.parameters()).dtype
+        # A sharded generator is whole only in its training step: there the source stands for what it makes.
+        whole = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        exact, rounded = [], []
+        task.eval()
+        for pair in data.training_pairs(self.pairs):
+            source, target = pair.source.to(device), pair.target.to(device)
+            with torch.no_grad():
+                prediction = task(source.to(dtype)).float() if whole else source
+                exact.append(Seen(prediction, target, source))
+                if whole and plugin.precision != "32-true":
+                    with plugin.forward_context():
+                        rounded.append(Seen(task(source.to(dtype)).float(), target, source))
+        task.train(mode)
+        steps = {"bf16": torch.bfloat16, "16-": torch.float16}
+        step = next((kind for start, kind in steps.items() if str(plugin.precision).startswith(start)), torch.float32)
+        loss.epoch = max([epoch, *(ramp.end for ramp in loss.ramps.values())])  # with every term at its full weight
+        try:
+            return check_loss(loss, exact, rounded, str(plugin.precision), step, self.allow)
+        finally:
+            loss.epoch = epoch

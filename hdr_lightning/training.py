@@ -260,6 +260,7 @@ def _hush() -> None:
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between lightning and torch
         "The dirpath has changed",  # a test has a folder of its own
         "Experiment logs directory .* exists and is not empty",  # the logger shares the folder of the run
+        "Found .* module\\(s\\) in eval mode",  # the frozen part of a generator
         ".*does not have many workers",  # data.workers is the user's choice
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):

@@ -50,7 +50,7 @@ def pretrained(tmp_path_factory):
         "squeezenet1_1": lambda: squeezenet1_1().features,
     }.items():
         weights = {f"features.{name}": value for name, value in features().state_dict().items()}
-        for name, value in weights.items():
+        for value in weights.values():
             if value.ndim == 4:
                 torch.nn.init.kaiming_normal_(value)
             else:
@@ -107,3 +107,9 @@ def manifest(photo, tmp_path):
         return path
 
     return write
+
+
+def smooth(seed, size=(40, 52), number=1):
+    """A picture like a photo: mostly low frequencies."""
+    noise = torch.rand(number, 3, *(length // 4 for length in size), generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(noise, size=size, mode="bicubic").clamp(0, 1)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -291,10 +292,14 @@ def test_predict_needs_photos(trained, options, capsys):
 
 class TestScaleGuard:
     CEILING = "--model.loss.init_args.terms.window.init_args.ceiling=0.01"
+    UNSEEN = "--loss_check.pairs=0"  # else the check at the start refuses
 
     def test_a_term_out_of_scale_ends_the_run_by_name(self, here, options, capsys):
         with pytest.raises(SystemExit) as leave:
-            main(["fit", *options, "--trainer.max_epochs=2", self.CEILING, "--trainer.default_root_dir=runs/guard"])
+            main(
+                ["fit", *options, self.UNSEEN, "--trainer.max_epochs=2", self.CEILING]
+                + ["--trainer.default_root_dir=runs/guard"]
+            )
         assert leave.value.code == 1
         err = capsys.readouterr().err
         assert 'stopped: the loss term "window" reached' in err
@@ -305,7 +310,8 @@ class TestScaleGuard:
         folder = Path("runs/guard_late")
         with pytest.raises(SystemExit):
             main(
-                ["fit", *options, "--trainer.max_epochs=2", self.CEILING, f"--trainer.default_root_dir={folder}"]
+                ["fit", *options, self.UNSEEN, "--trainer.max_epochs=2", self.CEILING]
+                + [f"--trainer.default_root_dir={folder}"]
                 + ["--scale_guard.every_n_steps=1000"]  # so that saving comes first
             )
         assert not list(folder.rglob("*.ckpt"))
@@ -315,9 +321,210 @@ class TestScaleGuard:
 
         monkeypatch.setattr(Saturation, "measure", lambda *_: torch.tensor(torch.nan, requires_grad=True))
         with pytest.raises(SystemExit) as leave:
-            main(["fit", *options, "--trainer.max_epochs=2", "--trainer.default_root_dir=runs/nan"])
+            main(["fit", *options, self.UNSEEN, "--trainer.max_epochs=2", "--trainer.default_root_dir=runs/nan"])
         assert leave.value.code == 1
         assert 'the loss term "saturation" reached inf' in capsys.readouterr().err
+
+    def test_warn_goes_on_and_says_so_once(self, here, options):
+        with pytest.warns(UserWarning, match='"window" reached .* not told again') as warned:
+            folder = main(
+                ["fit", *options, self.UNSEEN, self.CEILING, "--trainer.max_epochs=3", "--scale_guard.policy=warn"]
+                + ["--trainer.default_root_dir=runs/warn"]
+            )
+        assert len([each for each in warned if "ceiling" in str(each.message)]) == 1
+        assert (folder / "checkpoints" / "best.ckpt").is_file()
+
+    def test_drop_goes_on_without_the_term_and_resumes_so(self, here, options):
+        words = [
+            "fit",
+            *options,
+            self.UNSEEN,
+            self.CEILING,
+            "--scale_guard.policy=drop",
+            "--scale_guard.every_n_steps=1",
+        ]
+        words.append("--trainer.default_root_dir=runs/drop")
+        with pytest.warns(UserWarning, match='"window" reached .* dropped, the training goes on without it'):
+            folder = main([*words, "--trainer.max_epochs=2"])
+        assert column(table(folder / "metrics.csv"), "train/window")[-1] == 0
+        folder = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+        assert set(column(table(folder / "metrics.csv"), "train/window")) == {0}
+
+    def test_rescale_gives_a_term_its_share_and_resumes_so(self, here, options):
+        words = ["fit", *options, "--scale_guard.policy=rescale", "--trainer.default_root_dir=runs/rescale"]
+        words.append(
+            '--model.loss.init_args.terms={"l1": {"class_path": "L1"}, "lab": {"class_path": "Lab", "init_args": {"scale": 1.0}}}'
+        )
+        folder = main([*words, "--trainer.max_epochs=2"])
+        rows = table(folder / "metrics.csv")
+        first, lab = (column(rows, f"train/{name}")[0] for name in ("l1", "lab"))
+        assert lab == pytest.approx(first, rel=0.5)
+        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+        states = [torch.load(each / "checkpoints" / "last.ckpt", weights_only=True) for each in (folder, again)]
+        scales = [state["callbacks"]["ScaleGuard"]["scales"]["lab"] for state in states]
+        assert scales[0] == scales[1] < 0.1
+
+
+class TestCheckLoss:
+    RAW = (
+        '--model.loss.init_args.terms={"l1": {"class_path": "L1"}, "window": {"class_path": "WindowL1"}, '
+        '"lab": {"class_path": "Lab", "init_args": {"scale": 1.0}}}'
+    )
+
+    def test_the_verb_prints_and_saves_a_table(self, here, options, caplog):
+        folder = main(["check-loss", *options])
+        assert "saturation         0.3" in caplog.text
+        found = json.loads((folder / "loss_check.json").read_text())
+        assert [term["name"] for term in found["terms"]] == ["l1", "window", "saturation"]
+        assert found["pairs"] == 4
+        assert (folder / "loss_check.png").is_file()
+        assert not list(folder.rglob("*.ckpt"))
+
+    def test_it_takes_the_configuration_of_a_run(self, here, trained, options):
+        folder = main(["check-loss", "--config", str(trained / "config.yaml"), f"--ckpt_path={trained}"])
+        assert (folder / "loss_check.json").is_file()
+
+    @pytest.mark.parametrize("verb", ["check-loss", "fit"])
+    def test_a_term_that_starves_the_others_is_refused(self, here, options, capsys, verb):
+        with pytest.raises(SystemExit) as leave:
+            main([verb, *options, self.RAW, "--trainer.default_root_dir=runs/raw", "--trainer.max_epochs=1"])
+        assert leave.value.code == 2
+        err = capsys.readouterr().err
+        assert 'the loss term "lab" makes 9' in err
+        assert "--model.loss.init_args.terms.lab.init_args.weight" in err
+        assert "--allow=NAME" in err
+
+    def test_and_passes_by_name(self, here, options):
+        folder = main(
+            ["fit", *options, self.RAW, "--allow=lab", "--scale_guard.policy=warn", "--trainer.max_epochs=1"]
+            + ["--model.loss.init_args.terms.lab.init_args.ceiling=1000"]
+        )
+        assert json.loads((folder / "loss_check.json").read_text())["terms"][2]["failures"]
+
+    def test_under_mixed_precision(self, here, options):
+        folder = main(["check-loss", *options, "--trainer.precision=bf16-mixed"])
+        found = json.loads((folder / "loss_check.json").read_text())
+        assert found["precision"] == "bf16-mixed"
+        assert all(term["rounded"] == pytest.approx(term["value"], rel=0.05) for term in found["terms"])
+        assert any(term["rounded"] != term["value"] for term in found["terms"])
+
+    def test_a_curriculum_is_checked_at_its_end(self, here, options):
+        folder = main(["check-loss", *options, '--model.loss.init_args.ramps={"window": {"start": 3, "end": 9}}'])
+        found = json.loads((folder / "loss_check.json").read_text())
+        assert found["terms"][1]["value"] > 0
+
+    def test_shares_and_cosines_are_logged(self, here, options):
+        folder = main(["fit", *options, "--trainer.max_epochs=3", "--loss_shares.every_n_steps=2"])
+        rows = table(folder / "metrics.csv")
+        names = ("l1", "window", "saturation")
+        for kind in ("share", "gradient_share"):
+            columns = [column(rows, f"terms/{kind}/{name}") for name in names]
+            assert len(columns[0]) >= 4
+            assert all(sum(shares) == pytest.approx(1, rel=1e-4) for shares in zip(*columns, strict=True))
+        assert all(-1 <= value <= 1 for value in column(rows, "terms/cosine/l1-saturation"))
+
+
+class TestWeighting:
+    """What a loss learns trains with the generator, and resumes."""
+
+    def test_uncertainty_trains_and_resumes(self, here, options):
+        words = [
+            "fit",
+            *options,
+            "--model.loss.init_args.weighting=Uncertainty",
+            "--trainer.default_root_dir=runs/kendall",
+        ]
+        folder = main([*words, "--trainer.max_epochs=2"])
+        path = folder / "checkpoints" / "last.ckpt"
+        before = torch.load(path, weights_only=True)["state_dict"]["loss.weighting.log_variances"]
+        assert before.abs().min() > 0
+        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={path}", "--model.optimizer.init_args.lr=1e-12"])
+        after = torch.load(again / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        assert torch.allclose(after["loss.weighting.log_variances"], before, atol=0.02)
+
+    def test_normalised_shares_follow_the_weights(self, here, options):
+        folder = main(["fit", *options, "--model.loss.init_args.weighting=Normalised", "--trainer.max_epochs=3"])
+        rows = table(folder / "metrics.csv")
+        for name, weight in (("l1", 1.0), ("window", 0.5), ("saturation", 0.3)):
+            values = column(rows, f"train/{name}")
+            assert sum(values) / len(values) == pytest.approx(weight, rel=0.3)
+        assert (
+            torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"][
+                "loss.weighting.mass"
+            ].min()
+            > 0
+        )
+
+    def test_a_ramp_follows_the_epoch(self, here, options):
+        words = ["fit", *options, '--model.loss.init_args.ramps={"window": {"start": 0, "end": 2}}']
+        words.append("--trainer.default_root_dir=runs/ramp")
+        folder = main([*words, "--trainer.max_epochs=2"])
+        first = [
+            float(row["train/window"])
+            for row in table(folder / "metrics.csv")
+            if row["epoch"] == "0" and row["train/window"]
+        ]
+        assert set(first) == {0}
+        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+        assert min(column(table(again / "metrics.csv"), "train/window")) > 0
+
+
+TERMS = """
+import os
+import torch
+from hdr_lightning.losses import LossTerm
+
+class Sick(LossTerm):
+    \"\"\"L1 that on rank 1 turns to {value} at calls {calls}.\"\"\"
+
+    calls = 0
+
+    def measure(self, prediction, target, source):
+        value = (prediction - target).abs().mean()
+        if self.training and torch.is_grad_enabled():
+            self.calls += 1
+            if os.environ.get("LOCAL_RANK") == "1" and self.calls in {calls}:
+                return value * {value}
+        return value
+"""
+
+
+class TestTwoRanks:
+    """Two processes on the CPU, of which one falls ill."""
+
+    def run(self, tmp_path, demo, value, calls, *more):
+        (tmp_path / "sick.py").write_text(TERMS.format(value=value, calls=calls))
+        words = [sys.executable, "-m", "hdr_lightning", "fit", *TINY, f"--data.pairs={demo}", "--data.batch_size=1"]
+        words += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=3", *more]
+        words += ['--model.loss.init_args.terms={"l1": {"class_path": "L1"}, "sick": {"class_path": "sick.Sick"}}']
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def test_a_broken_step_is_skipped_on_both(self, tmp_path, demo):
+        done = self.run(tmp_path, demo, "float('nan')", {2, 3})
+        assert done.returncode == 0, done.stderr
+        for number in (1, 2):
+            assert f'step {number} skipped, {number} in all: the loss term "sick" was not finite' in done.stderr
+        (path,) = tmp_path.rglob("last.ckpt")
+        checkpoint = torch.load(path, weights_only=True)
+        assert all(value.isfinite().all() for value in checkpoint["state_dict"].values() if value.is_floating_point())
+        (state,) = (each for name, each in checkpoint["callbacks"].items() if name.startswith("GradientGuard"))
+        assert state == {"skipped": 2, "row": 0}
+
+    def test_too_many_in_a_row_end_the_run(self, tmp_path, demo):
+        done = self.run(tmp_path, demo, "float('nan')", set(range(2, 99)), "--gradient_guard.patience=3")
+        assert done.returncode == 1
+        assert '3 steps in a row were skipped up to step 3: the loss term "sick" was not finite' in done.stderr
+
+    def test_an_explosion_on_one_stops_both_with_the_same_message(self, tmp_path, demo):
+        done = self.run(tmp_path, demo, "1e4", set(range(3, 99)))
+        assert done.returncode == 1
+        messages = re.findall(r'stopped: the loss term "sick" reached (.*)', done.stderr)
+        assert len(messages) == 2
+        assert len(set(messages)) == 1
+        assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def wandb_records(path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
@@ -55,7 +55,9 @@ class CheckLoss(Callback):
                 if term.starves:
                     factor = rescaling(term.value, total - term.value, term.meant)
                     task.loss.rescale(term.name, factor)
-                    rank_zero_warn(f'the loss term "{term.name}" {term.failures[0]}. Rescaled by {factor:.3g}')
+                    rank_zero_info(
+                        f'the loss term "{term.name}" is rescaled by {factor:.3g}: {"; ".join(term.failures)}'
+                    )
             found = self._look(trainer, task, data)
         rank_zero_info(str(found))
         if trainer.is_global_zero and trainer.log_dir is not None:

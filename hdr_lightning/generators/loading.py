@@ -7,7 +7,7 @@ from typing import Any
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
-from hdr_lightning.generators.weights import read_safely
+from hdr_lightning.tensors import read_safely
 
 PREFIX = "generator."
 

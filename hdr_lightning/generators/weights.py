@@ -1,29 +1,22 @@
 """Published weights into a generator, whole or in part, with a report of what went where."""
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
+from hdr_lightning.tensors import read_safely
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
 """Keys under which published files keep their weights; the first that is there is taken."""
 
 PREFIXES = ("module.", "_orig_mod.", "generator.", "model.", "net_g.")
 """What training adds in front of names: DDP, torch.compile, tasks."""
-
-
-DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError)
-"""What torch raises on files that are no pickles, or cut off."""
 
 
 @dataclass(frozen=True)
@@ -74,31 +67,6 @@ def _listed(what: str, names: Any, most: int = 5) -> list[str]:
         return []
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return [f"  {len(names)} {what}: {', '.join(names[:most])}{more}"]
-
-
-def read_safely(path: Path, otherwise: str, expected: str) -> Any:
-    """Read a `.safetensors` file or what `torch.save` wrote: tensors, numbers and text, and nothing that could run.
-
-    Args:
-        path: the file.
-        otherwise: what it may be where it is not damaged, for the message.
-        expected: what it should be, for the message.
-
-    Raises:
-        InputError: if the file is missing, damaged, or holds code.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that are refused anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file: expected {expected}") from None
-    except (*DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
-        holds_code = isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error)
-        reason = "it holds Python objects, which could run code" if holds_code else f"it is damaged or {otherwise}"
-        raise InputError(f"{path}: refused, {reason}: expected {expected}") from None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ def zones(
     image: Image,
     dark: float | Float[Tensor, "*n 1 1 1"] = 0.25,
     bright: float | Float[Tensor, "*n 1 1 1"] = 0.75,
-    softness: float = 0.05,
+    softness: float = 0.03,
 ) -> tuple[Plane, Plane, Plane]:
     """Share pictures out among windows, shadows and midtones.
 

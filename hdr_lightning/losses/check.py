@@ -15,6 +15,9 @@ from hdr_lightning.losses.verdict import SHARE, LossCheck, TermCheck
 GRADIENT_SHARE = 0.95
 """The same of the gradient at the prediction."""
 
+SCALE = 1.0
+"""Unweighted size up to which a term is in scale: most lie in [0, 1]."""
+
 IDLE = 0.001
 """Share of the gradient below which a term does nothing."""
 
@@ -65,25 +68,22 @@ def hard_cases(like: Pictures) -> dict[str, Seen]:
     """Pictures on which losses break: flat, equal, inverted, next to each other across red, out of range."""
     generator = torch.Generator().manual_seed(0)
 
-    def flat(*rgb: float) -> Tensor:
+    def flat(*rgb: float) -> Pictures:
         return torch.tensor(rgb).view(1, -1, 1, 1).expand(1, 3, *like.shape[-2:]).contiguous()
 
     noise, other = (torch.rand(1, 3, *like.shape[-2:], generator=generator) for _ in range(2))
     cases = {
-        "black": (flat(0.0), flat(0.0)),
-        "white": (flat(1.0), flat(1.0)),
-        "grey": (flat(0.5), flat(0.5)),
-        "black, not white": (flat(0.0), flat(1.0)),
-        "equal": (noise, noise),
-        "inverted": (1 - noise, noise),
-        "hue wrap": (flat(1.0, 0.001, 0.0), flat(1.0, 0.0, 0.001)),
-        "near-flat": (flat(0.5) + 1e-6 * noise, flat(0.5)),
-        "out of range": (4 * noise - 2, other),
+        "black": (flat(0.0), flat(0.0), flat(0.0)),
+        "white": (flat(1.0), flat(1.0), flat(1.0)),
+        "grey": (flat(0.5), flat(0.5), flat(0.5)),
+        "black, not white": (flat(0.0), flat(1.0), other),
+        "equal": (noise, noise, noise),
+        "inverted": (1 - noise, noise, other),
+        "hue wrap": (flat(1.0, 0.001, 0.0), flat(1.0, 0.0, 0.001), flat(1.0, 0.0, 0.001)),
+        "near-flat": (flat(0.5) + 1e-6 * noise, flat(0.5), flat(0.5)),
+        "out of range": (4 * noise - 2, other, noise),
     }
-    return {
-        name: Seen(prediction.to(like.device), target.to(like.device), other.to(like.device))
-        for name, (prediction, target) in cases.items()
-    }
+    return {name: Seen(*(picture.to(like.device) for picture in case)) for name, case in cases.items()}
 
 
 def check_loss(
@@ -159,18 +159,26 @@ def _judge_own(row: TermCheck, ceiling: float, total: float) -> None:
             f"lower its weight ({key}.weight), or, if this size is meant, raise its ceiling"
         )
     for what, share, limit in (("total", row.share, SHARE), ("gradient", row.gradient_share, GRADIENT_SHARE)):
-        if row.meant < 1 and share > max(limit, (1 + row.meant) / 2):
-            factor = rescaling(row.value, total - row.value, row.meant)
-            row.starves = True
-            row.failures.append(
-                f"makes {share:.0%} of the {what} ({row.value:.3g} of {total:.3g}), where its weight means "
-                f"{row.meant:.0%} and {limit:.0%} is the limit: the other terms starve. Lower its weight to about "
-                f"{row.weight * factor:.2g} ({key}.weight), or set scale_guard.policy to rescale, or "
-                "model.loss.init_args.weighting to Normalised"
-            )
+        if row.meant < limit and share > max(limit, (1 + row.meant) / 2):
+            _judge_share(row, what, share, limit, total)
             return
     if row.gradient_share < IDLE and row.meant < 1:
         row.warnings.append(f"does next to nothing: {row.gradient_share:.2%} of the gradient")
+
+
+def _judge_share(row: TermCheck, what: str, share: float, limit: float, total: float) -> None:
+    """A term that takes nearly all is out of scale itself, or beside terms that are small."""
+    found = f"makes {share:.0%} of the {what} ({row.value:.3g} of {total:.3g}), where its weight means {row.meant:.0%}"
+    if row.value <= row.weight * SCALE:
+        row.warnings.append(f"{found}: the other terms are small, raise their weights")
+        return
+    factor = rescaling(row.value, total - row.value, row.meant)
+    row.starves = True
+    row.failures.append(
+        f"{found} and {limit:.0%} is the limit: the other terms starve. Lower its weight to about "
+        f"{row.weight * factor:.2g} (--model.loss.init_args.terms.{row.name}.init_args.weight), or set "
+        "scale_guard.policy to rescale, or model.loss.init_args.weighting to Normalised"
+    )
 
 
 def rescaling(size: float, others: float, meant: float) -> float:

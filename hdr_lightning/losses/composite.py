@@ -82,12 +82,14 @@ class CompositeLoss(nn.Module):
             pictures = (prediction.float(), target.float(), source.float())
             values = [self._measure(name, *pictures) for name in self.terms]
             factors, more = self.weighting(torch.stack(values))
-            weights = [weight * self.scales.get(name, 1.0) for name, weight in self.weights.items()]
-            weighted = torch.stack([weight * value for weight, value in zip(weights, values, strict=True)])
-            parts = weighted * factors
+            parts = {  # each with a history of its own, so that one can be broken alone
+                name: weight * self.scales.get(name, 1.0) * factor * value
+                for (name, weight), factor, value in zip(self.weights.items(), factors, values, strict=True)
+            }
+            stacked = torch.stack(list(parts.values()))
         if self.training:
-            self._remember(parts.detach(), Seen(*(picture.detach() for picture in pictures)))
-        return Loss(parts.sum() + more, dict(zip(self.terms, parts.unbind(), strict=True)))
+            self._remember(stacked.detach(), Seen(*(picture.detach() for picture in pictures)))
+        return Loss(stacked.sum() + more, parts)
 
     def _measure(self, name: str, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
         term = self.term(name)

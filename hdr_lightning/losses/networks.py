@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
+from hdr_lightning.tensors import read_safely
 
 Network = Literal["vgg19", "vgg16", "alexnet", "squeezenet1_1"]
 
@@ -84,12 +85,9 @@ def read_features(network: Network, file: Path | None) -> dict[str, Tensor]:
     Raises:
         InputError: if there are none, or the file is damaged.
     """
-    path = file or _fetch(network)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: value for name, value in content.items() if name.startswith("features.")}
-    except Exception as error:  # torch raises half a dozen kinds for what is no such file
-        raise InputError(f"{path}: holds no weights of {network} ({type(error).__name__}): fetch it again") from None
+    content = read_safely(file or _fetch(network), f"no weights of {network}", "torchvision's, or a file like it")
+    found = content.items() if isinstance(content, dict) else ()
+    return {name: value for name, value in found if name.startswith("features.") and isinstance(value, Tensor)}
 
 
 def fill(module: Module, weights: dict[str, Tensor], network: str) -> Module:

@@ -1,6 +1,7 @@
 """How much each term of a loss counts, and how that changes while it trains."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -82,10 +83,11 @@ class Uncertainty(Weighting):
         return torch.exp(-self.log_variances), self.log_variances.sum()
 
 
+@dataclass(frozen=True)
 class Ramp:
     """A curriculum for one term: the share of its weight that counts, by epoch.
 
-    Args:
+    Attributes:
         start: epoch, from 0, up to which the share is `first`.
         end: epoch from which it is `last`; between them it is a straight line.
         first: share at the start, >= 0.
@@ -95,17 +97,18 @@ class Ramp:
         InputError: if a number is out of range.
     """
 
-    def __init__(self, start: int, end: int, first: float = 0.0, last: float = 1.0) -> None:
-        if not (0 <= start <= end and first >= 0 and last >= 0):
-            raise InputError(
-                f"Ramp: expected 0 <= start <= end, first >= 0 and last >= 0, got {start}, {end}, {first}, {last}"
-            )
-        self.start, self.end, self.first, self.last = start, end, first, last
+    start: int
+    end: int
+    first: float = 0.0
+    last: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start <= self.end and self.first >= 0 and self.last >= 0):
+            raise InputError(f"expected a ramp with 0 <= start <= end, first >= 0 and last >= 0, got {self}")
 
     def share(self, epoch: int) -> float:
         """The share of the weight in an epoch, from 0."""
         if epoch >= self.end:
             return self.last
-        if epoch <= self.start:
-            return self.first
-        return self.first + (self.last - self.first) * (epoch - self.start) / (self.end - self.start)
+        done = max(0, epoch - self.start) / max(1, self.end - self.start)
+        return self.first + (self.last - self.first) * done

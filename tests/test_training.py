@@ -352,13 +352,11 @@ class TestScaleGuard:
 
     def test_rescale_gives_a_term_its_share_and_resumes_so(self, here, options):
         words = ["fit", *options, "--scale_guard.policy=rescale", "--trainer.default_root_dir=runs/rescale"]
-        words.append(
-            '--model.loss.init_args.terms={"l1": {"class_path": "L1"}, "lab": {"class_path": "Lab", "init_args": {"scale": 1.0}}}'
-        )
+        words.append(TestCheckLoss.RAW)
         folder = main([*words, "--trainer.max_epochs=2"])
         rows = table(folder / "metrics.csv")
         first, lab = (column(rows, f"train/{name}")[0] for name in ("l1", "lab"))
-        assert lab == pytest.approx(first, rel=0.5)
+        assert 0.5 * first < lab < 2 * first
         again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
         states = [torch.load(each / "checkpoints" / "last.ckpt", weights_only=True) for each in (folder, again)]
         scales = [state["callbacks"]["ScaleGuard"]["scales"]["lab"] for state in states]
@@ -373,7 +371,7 @@ class TestCheckLoss:
 
     def test_the_verb_prints_and_saves_a_table(self, here, options, caplog):
         folder = main(["check-loss", *options])
-        assert "saturation         0.3" in caplog.text
+        assert re.search(r"saturation +0\.3 +", caplog.text)
         found = json.loads((folder / "loss_check.json").read_text())
         assert [term["name"] for term in found["terms"]] == ["l1", "window", "saturation"]
         assert found["pairs"] == 4
@@ -495,6 +493,7 @@ class TestTwoRanks:
     def run(self, tmp_path, demo, value, calls, *more):
         (tmp_path / "sick.py").write_text(TERMS.format(value=value, calls=calls))
         words = [sys.executable, "-m", "hdr_lightning", "fit", *TINY, f"--data.pairs={demo}", "--data.batch_size=1"]
+        words += ["--data.test=2", "--data.validation=0.2"]
         words += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=3", *more]
         words += ['--model.loss.init_args.terms={"l1": {"class_path": "L1"}, "sick": {"class_path": "sick.Sick"}}']
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

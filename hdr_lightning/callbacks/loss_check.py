@@ -60,9 +60,10 @@ class CheckLoss(Callback):
                     )
             found = self._look(trainer, task, data)
         rank_zero_info(str(found))
-        if trainer.is_global_zero and trainer.log_dir is not None:
-            Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
-            found.save(Path(trainer.log_dir))
+        folder = trainer.log_dir  # asked on every rank, as it is sent to all
+        if trainer.is_global_zero and folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            found.save(Path(folder))
         if found.refusals:
             raise InputError("\n".join(found.refusals) + "\nor let it pass: --allow=NAME,...")
         return found

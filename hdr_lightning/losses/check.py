@@ -141,7 +141,8 @@ def check_loss(
 
 def _try(term: LossTerm, pictures: Seen, row: TermCheck) -> None:
     try:
-        term.measure(*(each.float() for each in pictures))
+        with torch.no_grad():
+            term.measure(*(each.float() for each in pictures))
     except (ValueError, RuntimeError, AssertionError) as error:
         size = " x ".join(str(length) for length in pictures.target.shape[-2:])
         row.failures.append(f"cannot be computed on pictures of {size}: {error}; change data.crop, or leave it out")

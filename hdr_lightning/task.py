@@ -20,10 +20,8 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, SideGenerator, edit
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses import CompositeLoss
-from hdr_lightning.metrics import PhotoMeans, measure
+from hdr_lightning.metrics import METRICS, PhotoMeans, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
-
-METRICS = ("l1", "psnr", "ssim")
 
 
 class Evaluated(TypedDict):

@@ -15,10 +15,11 @@ import hdr_lightning
 from hdr_lightning.callbacks.previews import side_by_side
 from hdr_lightning.data.files import writing
 from hdr_lightning.data.pairs import Pair
-from hdr_lightning.task import METRICS, EnhancementTask
+from hdr_lightning.metrics import METRICS
+from hdr_lightning.task import EnhancementTask
 
-TITLES = {"l1": "L1", "psnr": "PSNR (dB)", "ssim": "SSIM"}
-DIGITS = {"l1": 4, "psnr": 2, "ssim": 4}
+TITLES = {"l1": "L1", "psnr": "PSNR (dB)", "ssim": "SSIM", "ciede2000": "CIEDE2000"}
+DIGITS = {"l1": 4, "psnr": 2, "ssim": 4, "ciede2000": 2}
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def read_curves(path: Path) -> list[Curve]:
     with path.open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     curves = []
-    for column in ("train/loss", "val/psnr", "val/ssim", "val/l1"):
+    for column in ("train/loss", "val/psnr", "val/ssim", "val/l1", "val/ciede2000"):
         points = [(float(row["step"]), float(row[column])) for row in table if row.get(column)]
         if len(points) > 1:
             steps, values = zip(*points, strict=True)

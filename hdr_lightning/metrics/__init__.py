@@ -1,5 +1,5 @@
 """Metrics over photos, in evaluation."""
 
-from hdr_lightning.metrics.photo_means import PhotoMeans, measure
+from hdr_lightning.metrics.photo_means import METRICS, PhotoMeans, measure
 
-__all__ = ["PhotoMeans", "measure"]
+__all__ = ["METRICS", "PhotoMeans", "measure"]

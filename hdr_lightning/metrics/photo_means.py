@@ -7,6 +7,9 @@ from torchmetrics import Metric
 
 from hdr_lightning.image import similarity
 
+METRICS = ("l1", "psnr", "ssim", "ciede2000")
+"""What is measured of every photo: functions of `image.similarity`."""
+
 UNIT = 2**24
 
 Pictures = Float[Tensor, "n 3 h w"]
@@ -16,11 +19,11 @@ def measure(prediction: Pictures, target: Pictures) -> dict[str, Float[Tensor, "
     """Compare pictures as they would be saved, with values clipped to [0, 1].
 
     Returns:
-        For each picture its mean absolute error `l1`, its `psnr` in dB and its `ssim`.
+        For each picture its mean absolute error `l1`, its `psnr` in dB, its `ssim` and its `ciede2000`.
     """
     prediction, target = prediction.float().clamp(0, 1), target.float()
     with torch.autocast(prediction.device.type, enabled=False):
-        return {name: getattr(similarity, name)(prediction, target) for name in ("l1", "psnr", "ssim")}
+        return {name: getattr(similarity, name)(prediction, target) for name in METRICS}
 
 
 class PhotoMeans(Metric):

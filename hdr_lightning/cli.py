@@ -29,6 +29,7 @@ OWN_VERBS = {
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
+    "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
@@ -87,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> Any:
 def overview() -> str:
     """The text of `--help`."""
     verbs = TRAINER_VERBS | {verb: about for verb, (_, about) in OWN_VERBS.items()}
-    lines = [f"  {verb:<12} {about}" for verb, about in verbs.items()]
+    lines = [f"  {verb:<16} {about}" for verb, about in verbs.items()]
     return "\n".join(
         [
             f"hdr-lightning {hdr_lightning.__version__}: learned photo enhancement",

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from lightning import LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -88,6 +90,7 @@ class EnhancementTask(LightningModule):
         self.side_weight = side_weight
         self.means = PhotoMeans((*METRICS, "loss"))
         self.untouched_means = PhotoMeans(METRICS)
+        self.gradient_norm: Tensor | None = None  # set by `callbacks.GradientGuard`, so that it is computed once
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
@@ -154,6 +157,19 @@ class EnhancementTask(LightningModule):
         values = {f"{prefix}/{name}": value for name, value in means.compute().items()}
         self.log_dict(values, sync_dist=True)
         means.reset()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        norm, self.gradient_norm = self.gradient_norm, None
+        whole = isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        if norm is not None and whole and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(

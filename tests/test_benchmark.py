@@ -45,3 +45,10 @@ def test_an_unknown_generator_is_refused(capsys):
         main(["benchmark", "--names=[UNet]"])
     assert leave.value.code == 2
     assert "there is no generator UNet" in capsys.readouterr().err
+
+
+def test_guards_are_timed_piece_by_piece(capsys):
+    share = main(["benchmark-guards", "--generator=RetinexFormer", "--size=32", "--repeats=2"])
+    out = capsys.readouterr().out
+    assert all(piece in out for piece in ("peaks of the terms", "look at the peaks", "shares and cosines", "**all**"))
+    assert share > 0

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 
 from hdr_lightning.callbacks.scale_guard import reduced_peaks
 from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.task import EnhancementTask
 
 
 class GradientGuard(Callback):
@@ -36,12 +37,14 @@ class GradientGuard(Callback):
         self.skipped, self._row = state_dict["skipped"], state_dict["row"]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        assert isinstance(pl_module, EnhancementTask)
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         pl_module.log("train/gradient_norm", norm)
+        pl_module.gradient_norm = norm
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return  # in float16 the scaler tries for the largest factor that does not overflow, and skips by itself
-        # DDP has added up the gradients by now: what one rank broke is broken for all.
-        if norm.isfinite():
+        # DDP has added up the gradients by now, so what one rank broke is broken for all; asked for other strategies.
+        if not trainer.strategy.reduce((~norm.isfinite()).float(), reduce_op="max"):
             self._row = 0
             return
         for parameter in pl_module.parameters():

@@ -88,7 +88,7 @@ class CompositeLoss(nn.Module):
             }
             stacked = torch.stack(list(parts.values()))
         if self.training:
-            self._remember(stacked.detach(), Seen(*(picture.detach() for picture in pictures)))
+            self.remember(stacked.detach(), Seen(*(picture.detach() for picture in pictures)))
         return Loss(stacked.sum() + more, parts)
 
     def _measure(self, name: str, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
@@ -98,7 +98,8 @@ class CompositeLoss(nn.Module):
             return 0 * torch.stack([prediction.new_zeros(()), *(p.sum() for p in term.parameters())]).sum()
         return term.measure(prediction, target, source)
 
-    def _remember(self, now: Float[Tensor, " t"], pictures: Seen) -> None:
+    def remember(self, now: Float[Tensor, " t"], pictures: Seen) -> None:
+        """Keep the largest values so far, and the pictures where they are wanted; without waiting for the device."""
         self._peaks = now if self._peaks is None else torch.maximum(self._peaks, now)  # NaN stays
         if self.watch:
             self.seen, self.watch = pictures, False

@@ -82,7 +82,8 @@ def conflict(manifest: Path) -> None:
     axes.set(xticks=range(4), yticks=range(4), xticklabels=names, yticklabels=names, title="cosine of the gradients")
     for row in range(4):
         for column in range(4):
-            axes.text(column, row, f"{cosines[row, column]:.2f}", ha="center", va="center")
+            color = "white" if abs(cosines[row, column]) > 0.6 else "black"
+            axes.text(column, row, f"{cosines[row, column]:.2f}", ha="center", va="center", color=color)
     figure.savefig(HERE / "conflict.png", dpi=110)
 
 

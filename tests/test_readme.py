@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SHRINK = {
     "fit": ["--data.crop=16", "--data.batch_size=1", "--data.workers=0", "--trainer.max_epochs=1"]
     + ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1", "--trainer.precision=32-true"],
+    "check-loss": ["--data.crop=16"],
     "test": ["--data.workers=0", "--trainer.precision=32-true"],
 }
 """What makes a command take seconds."""

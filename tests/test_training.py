@@ -558,6 +558,7 @@ def test_wandb_offline_gets_everything(here, options):
     config = {name(item) for record in records for item in record.config.update}
     config |= {name(item) for record in records for item in record.run.config.update}
     assert {"train/l1", "train/window", "train/saturation", "train/loss", "train/gradient_norm"} <= logged
+    assert {"terms/share/l1", "terms/gradient_share/window", "terms/cosine/l1-saturation"} <= logged
     assert {"val/l1", "val/psnr", "val/ssim", "learning_rate"} <= logged
     assert any(key.startswith("val/pictures") for key in logged)
     assert {"trainer", "model", "data"} <= {key.split("/")[0] for key in config}

@@ -70,13 +70,14 @@ class CheckLoss(Callback):
 
     def _look(self, trainer: Trainer, task: EnhancementTask, data: PairDataModule) -> LossCheck:
         """On every rank the same, so that all refuse."""
-        loss, mode, epoch = task.loss, task.training, task.loss.epoch
+        loss, epoch = task.loss, task.loss.epoch
+        modes = [(module, module.training) for module in task.generator.modules()]  # frozen parts keep theirs
         plugin, device = trainer.precision_plugin, trainer.strategy.root_device
         dtype = next(task.generator.parameters()).dtype
         # A sharded generator is whole only in its training step: there the source stands for what it makes.
         whole = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
         exact, rounded = [], []
-        task.eval()
+        task.generator.eval()
         for pair in data.training_pairs(self.pairs):
             source, target = pair.source.to(device), pair.target.to(device)
             with torch.no_grad():
@@ -85,7 +86,8 @@ class CheckLoss(Callback):
                 if whole and plugin.precision != "32-true":
                     with plugin.forward_context():
                         rounded.append(Seen(task(source.to(dtype)).float(), target, source))
-        task.train(mode)
+        for module, mode in modes:
+            module.training = mode
         steps = {"bf16": torch.bfloat16, "16-": torch.float16}
         step = next((kind for start, kind in steps.items() if str(plugin.precision).startswith(start)), torch.float32)
         loss.epoch = max([epoch, *(ramp.end for ramp in loss.ramps.values())])  # with every term at its full weight

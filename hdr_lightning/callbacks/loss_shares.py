@@ -42,8 +42,10 @@ class LossShares(Callback):
         values, gradients, cosines = measure_terms(loss, loss.seen)
         loss.seen = None
         names = list(loss.terms)
-        found = dict(zip((f"terms/share/{name}" for name in names), values / values.sum(), strict=True))
-        shares = gradients / gradients.sum()
+        found = dict(
+            zip((f"terms/share/{name}" for name in names), values / values.sum().clamp(min=1e-12), strict=True)
+        )
+        shares = gradients / gradients.sum().clamp(min=1e-12)
         found |= dict(zip((f"terms/gradient_share/{name}" for name in names), shares, strict=True))
         pairs = [(row, column) for row in range(len(names)) for column in range(row + 1, len(names))]
         found |= {f"terms/cosine/{names[row]}-{names[column]}": cosines[row, column] for row, column in pairs}

@@ -156,7 +156,7 @@ class Histogram(LossTerm):
     """Distance between the histograms of each channel, wherever in the picture: in [0, 1], 0.03 to 0.2, 0 at best.
 
     The earth mover's distance, whose gradient leads from any brightness to any other. Its memory does not depend on
-    the number of bins: 0.5 GB in training for 16 pictures of 512 x 512, freed after the backward pass.
+    the number of bins: for 16 pictures of 512 x 512 it keeps 0.35 GB for the gradient, and takes 0.7 GB at the peak.
 
     Args:
         bins: how many, 2 or more.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -100,6 +100,12 @@ class EnhancementTask(LightningModule):
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
             rank_zero_info(str(load_weights(self.generator, Path(self.init_from), self.init_share)))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["loss"] = self.loss.progress
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.loss.resume(checkpoint.get("loss", self.loss.progress))
+
     def on_train_epoch_start(self) -> None:
         self.loss.epoch = self.current_epoch
 
@@ -166,6 +172,7 @@ class EnhancementTask(LightningModule):
     ) -> None:
         norm, self.gradient_norm = self.gradient_norm, None
         whole = isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        whole = whole and not getattr(optimizer, "_step_supports_amp_scaling", False)  # whose gradients are scaled
         if norm is not None and whole and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
         else:

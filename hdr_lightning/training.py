@@ -73,7 +73,7 @@ class CheckingTrainer(Trainer):
         Args:
             model: the task.
             datamodule: its pairs.
-            ckpt_path: a checkpoint whose generator makes the predictions; an untrained one does if nothing is given.
+            ckpt_path: a checkpoint whose generator and loss are taken; untrained ones if nothing is given.
             weights_only: read only weights from it, and run nothing.
 
         Raises:
@@ -81,7 +81,9 @@ class CheckingTrainer(Trainer):
         """
         callback = next(each for each in self.callbacks if isinstance(each, callbacks.CheckLoss))  # type: ignore[attr-defined]
         if ckpt_path is not None:
-            load_weights(model.generator, Path(ckpt_path))
+            checkpoint = read_checkpoint(Path(ckpt_path))
+            model.load_state_dict(checkpoint["state_dict"])
+            model.on_load_checkpoint(checkpoint)
         elif model.init_from is not None:
             load_weights(model.generator, Path(model.init_from), model.init_share)
         self.precision_plugin.convert_module(model.to(self.strategy.root_device))

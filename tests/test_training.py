@@ -347,6 +347,9 @@ class TestScaleGuard:
         with pytest.warns(UserWarning, match='"window" reached .* dropped, the training goes on without it'):
             folder = main([*words, "--trainer.max_epochs=2"])
         assert column(table(folder / "metrics.csv"), "train/window")[-1] == 0
+        validated = main(["validate", *options, f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+        losses = [column(table(each / "metrics.csv"), "val/loss")[-1] for each in (folder, validated)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
         folder = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
         assert set(column(table(folder / "metrics.csv"), "train/window")) == {0}
 
@@ -359,8 +362,17 @@ class TestScaleGuard:
         assert 0.5 * first < lab < 2 * first
         again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
         states = [torch.load(each / "checkpoints" / "last.ckpt", weights_only=True) for each in (folder, again)]
-        scales = [state["callbacks"]["ScaleGuard"]["scales"]["lab"] for state in states]
+        scales = [state["loss"]["scales"]["lab"] for state in states]
         assert scales[0] == scales[1] < 0.1
+
+    def test_dropping_the_last_term_ends_the_run(self, here, options, capsys):
+        terms = '{"l1": {"class_path": "L1", "init_args": {"ceiling": 0.001}}}'
+        with pytest.raises(SystemExit):
+            main(
+                ["fit", *options, self.UNSEEN, f"--model.loss.init_args.terms={terms}", "--trainer.max_epochs=2"]
+                + ["--scale_guard.policy=drop", "--scale_guard.every_n_steps=1"]
+            )
+        assert "no term is left to train on" in capsys.readouterr().err
 
 
 class TestCheckLoss:
@@ -377,6 +389,11 @@ class TestCheckLoss:
         assert found["pairs"] == 4
         assert (folder / "loss_check.png").is_file()
         assert not list(folder.rglob("*.ckpt"))
+
+    def test_a_photo_smaller_than_the_crop_is_told(self, here, options, capsys):
+        with pytest.raises(SystemExit):
+            main(["check-loss", *options, "--data.crop=5000"])
+        assert "48 x 32 pixels is smaller than data.crop=5000" in capsys.readouterr().err
 
     def test_it_takes_the_configuration_of_a_run(self, here, trained, options):
         folder = main(["check-loss", "--config", str(trained / "config.yaml"), f"--ckpt_path={trained}"])
@@ -425,20 +442,21 @@ class TestCheckLoss:
 class TestWeighting:
     """What a loss learns trains with the generator, and resumes."""
 
-    def test_uncertainty_trains_and_resumes(self, here, options):
-        words = [
-            "fit",
-            *options,
-            "--model.loss.init_args.weighting=Uncertainty",
-            "--trainer.default_root_dir=runs/kendall",
-        ]
-        folder = main([*words, "--trainer.max_epochs=2"])
-        path = folder / "checkpoints" / "last.ckpt"
-        before = torch.load(path, weights_only=True)["state_dict"]["loss.weighting.log_variances"]
-        assert before.abs().min() > 0
-        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={path}", "--model.optimizer.init_args.lr=1e-12"])
+    @pytest.mark.parametrize(
+        ("weighting", "name"), [("Uncertainty", "log_variances"), ("Normalised", "sums"), ("Normalised", "mass")]
+    )
+    def test_what_is_learned_is_saved_and_resumed(self, here, options, weighting, name):
+        words = ["fit", *options, f"--model.loss.init_args.weighting={weighting}", "--trainer.limit_train_batches=1"]
+        words += [f"--trainer.default_root_dir=runs/{weighting}_{name}", "--model.optimizer.init_args.lr=1e-9"]
+        path = main([*words, "--trainer.max_epochs=1"]) / "checkpoints" / "last.ckpt"
+        checkpoint = torch.load(path, weights_only=True)
+        values = checkpoint["state_dict"][f"loss.weighting.{name}"]
+        assert name == "log_variances" or values.min() > 0
+        values.fill_(700.0)
+        torch.save(checkpoint, path)
+        again = main([*words, "--trainer.max_epochs=2", f"--ckpt_path={path}"])
         after = torch.load(again / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        assert torch.allclose(after["loss.weighting.log_variances"], before, atol=0.02)
+        assert after[f"loss.weighting.{name}"].tolist() == pytest.approx([700] * 3, rel=0.011)
 
     def test_normalised_shares_follow_the_weights(self, here, options):
         folder = main(["fit", *options, "--model.loss.init_args.weighting=Normalised", "--trainer.max_epochs=3"])
@@ -463,8 +481,12 @@ class TestWeighting:
             if row["epoch"] == "0" and row["train/window"]
         ]
         assert set(first) == {0}
-        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+        last = folder / "checkpoints" / "last.ckpt"
+        again = main([*words, "--trainer.max_epochs=3", f"--ckpt_path={last}"])
         assert min(column(table(again / "metrics.csv"), "train/window")) > 0
+        validated = main(["validate", *words[1:], f"--ckpt_path={last}"])
+        losses = [column(table(each / "metrics.csv"), "val/loss")[-1] for each in (folder, validated)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 TERMS = """
@@ -482,7 +504,7 @@ class Sick(LossTerm):
         if self.training and torch.is_grad_enabled():
             self.calls += 1
             if os.environ.get("LOCAL_RANK") == "1" and self.calls in {calls}:
-                return value * {value}
+                return value * ({value})
         return value
 """
 
@@ -516,6 +538,21 @@ class TestTwoRanks:
         done = self.run(tmp_path, demo, "float('nan')", set(range(2, 99)), "--gradient_guard.patience=3")
         assert done.returncode == 1
         assert '3 steps in a row were skipped up to step 3: the loss term "sick" was not finite' in done.stderr
+
+    def test_an_explosion_before_a_broken_step_is_not_forgotten(self, tmp_path, demo):
+        value = "1e6 if self.calls == 3 else float('nan')"
+        done = self.run(tmp_path, demo, value, {3, 4})
+        assert done.returncode == 1
+        assert 'stopped: the loss term "sick" reached' in done.stderr
+        assert not list(tmp_path.rglob("*.ckpt"))
+
+    def test_a_term_that_stays_broken_is_dropped(self, tmp_path, demo):
+        more = ("--scale_guard.policy=drop", "--scale_guard.every_n_steps=1")
+        done = self.run(tmp_path, demo, "float('nan')", set(range(3, 99)), *more)
+        assert done.returncode == 0, done.stderr
+        assert '"sick" reached inf at step 3' in done.stderr
+        (path,) = tmp_path.rglob("last.ckpt")
+        assert torch.load(path, weights_only=True)["loss"]["scales"] == {"sick": 0.0}
 
     def test_an_explosion_on_one_stops_both_with_the_same_message(self, tmp_path, demo):
         done = self.run(tmp_path, demo, "1e4", set(range(3, 99)))

@@ -50,10 +50,11 @@ class CheckLoss(Callback):
         found = self._look(trainer, task, data)
         guard = next((each for each in trainer.callbacks if isinstance(each, ScaleGuard)), None)  # type: ignore[attr-defined]
         if guard is not None and guard.policy == "rescale" and any(term.starves for term in found.terms):
-            total = sum(term.value for term in found.terms)
+            sound = [term for term in found.terms if not term.starves]
+            others, meant = sum(term.value for term in sound), sum(term.meant for term in sound)
             for term in found.terms:
                 if term.starves:
-                    factor = rescaling(term.value, total - term.value, term.meant)
+                    factor = rescaling(term.value, term.meant, others, meant)
                     task.loss.rescale(term.name, factor)
                     rank_zero_info(
                         f'the loss term "{term.name}" is rescaled by {factor:.3g}: {"; ".join(term.failures)}'
@@ -90,7 +91,7 @@ class CheckLoss(Callback):
             module.training = mode
         steps = {"bf16": torch.bfloat16, "16-": torch.float16}
         step = next((kind for start, kind in steps.items() if str(plugin.precision).startswith(start)), torch.float32)
-        loss.epoch = max([epoch, *(ramp.end for ramp in loss.ramps.values())])  # with every term at its full weight
+        loss.epoch = None  # with every term at the largest weight that its ramp gives it
         try:
             return check_loss(loss, exact, rounded, str(plugin.precision), step, self.allow)
         finally:

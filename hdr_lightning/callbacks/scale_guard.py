@@ -22,7 +22,7 @@ class ScaleGuard(Callback):
         every_n_steps: steps between looks; each look waits for the device once.
         policy: `stop` ends the run, `warn` says so once a term, `rescale` gives the term the share of the total that
             its weight means (at the start of a run, too, where the check of the loss finds that it starves the others),
-            `drop` goes on without it. What was rescaled or dropped is saved and resumed.
+            `drop` goes on without it. What was rescaled or dropped is saved with the task and resumed.
 
     Raises:
         InputError: if `every_n_steps` is below 1.
@@ -34,18 +34,12 @@ class ScaleGuard(Callback):
         self.every_n_steps = every_n_steps
         self.policy = policy
         self.events: dict[str, int] = {}
-        self._scales: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"scales": self._scales, "events": self.events}
+        return {"events": self.events}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._scales, self.events = state_dict["scales"], state_dict["events"]
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = _loss(pl_module)
-        loss.scales.update(self._scales)
-        self._scales = loss.scales  # saved as they are from now on
+        self.events = state_dict["events"]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -64,9 +58,9 @@ class ScaleGuard(Callback):
         sizes = reduced_peaks(trainer, pl_module)
         broken = [name for name, size in sizes.items() if not size <= loss.ceilings[name]]
         for name in sorted(broken, key=lambda term: -sizes[term]):
-            self._act(name, sizes, loss, trainer.global_step)
+            self._act(name, sizes, broken, loss, trainer.global_step)
 
-    def _act(self, name: str, sizes: dict[str, float], loss: CompositeLoss, step: int) -> None:
+    def _act(self, name: str, sizes: dict[str, float], broken: list[str], loss: CompositeLoss, step: int) -> None:
         self.events[name] = self.events.get(name, 0) + 1
         others = ", ".join(f"{term} {size:.3g}" for term, size in sizes.items() if term != name) or "none"
         what = (
@@ -76,26 +70,23 @@ class ScaleGuard(Callback):
         if self.policy == "stop":
             raise RunStopped(
                 f"{what}. Lower its weight (--model.loss.init_args.terms.{name}.init_args.weight), or, if this size is "
-                f"meant, raise its ceiling; where all terms rose, lower the learning rate. "
-                f"The checkpoints hold only weights from before."
+                f"meant, raise its ceiling; where all terms rose, lower the learning rate. The checkpoints hold only "
+                f"weights from before; a run resumed from them keeps their loss, one with model.init_from has its own."
             )
         if self.policy == "drop":
             loss.scales[name] = 0.0
+            if not any(loss.scales.get(term, 1.0) for term in loss.ceilings):
+                raise RunStopped(f"{what}: dropped as the last one, and no term is left to train on")
             rank_zero_warn(f"{what}: dropped, the training goes on without it")
         elif self.policy == "rescale" and sizes[name] < float("inf"):
-            factor = self._factor(name, sizes, loss)
+            sound = [term for term in sizes if term not in broken]
+            weights = [loss.term(term).weight for term in sound]
+            factor = rescaling(sizes[name], loss.term(name).weight, sum(sizes[term] for term in sound), sum(weights))
+            factor = min(factor, loss.ceilings[name] / sizes[name] / 2)
             loss.rescale(name, factor)
             rank_zero_warn(f"{what}: rescaled by {factor:.3g}, for the {self.events[name]}. time")
         elif self.events[name] == 1:
             rank_zero_warn(f"{what}; it is counted from now on, and not told again")
-
-    @staticmethod
-    def _factor(name: str, sizes: dict[str, float], loss: CompositeLoss) -> float:
-        weights = {term: loss.term(term).weight for term in sizes}
-        others = sum(size for term, size in sizes.items() if term != name and size < float("inf"))
-        meant = weights[name] / sum(weights.values())
-        below = loss.ceilings[name] / sizes[name] / 2
-        return min(below, rescaling(sizes[name], others, meant)) if meant < 1 and others > 0 else below
 
 
 def _loss(pl_module: LightningModule) -> CompositeLoss:

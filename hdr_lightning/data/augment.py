@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from hdr_lightning.errors import InputError
+
 Pixels = UInt8[np.ndarray, "h w 3"]
 Crop = UInt8[np.ndarray, "crop crop 3"]
 
@@ -22,8 +24,13 @@ class CropFlip:
     flip: float
 
     def __call__(self, source: Pixels, target: Pixels, rng: np.random.Generator) -> tuple[Crop, Crop]:
-        top = int(rng.integers(source.shape[0] - self.crop + 1))
-        left = int(rng.integers(source.shape[1] - self.crop + 1))
+        height, width = source.shape[:2]
+        if min(height, width) < self.crop:
+            raise InputError(
+                f"a photo of {width} x {height} pixels is smaller than the crop: lower data.crop from {self.crop}"
+            )
+        top = int(rng.integers(height - self.crop + 1))
+        left = int(rng.integers(width - self.crop + 1))
         step = -1 if rng.random() < self.flip else 1
         window = (slice(top, top + self.crop), slice(left, left + self.crop))
         return source[window][:, ::step], target[window][:, ::step]

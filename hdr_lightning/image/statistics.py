@@ -25,9 +25,12 @@ def histogram(
     above = place - lower
     counts = torch.ones_like(values) if weights is None else weights
     at = lower.long()
-    sums = values.new_zeros(len(values), bins)
-    sums = sums.scatter_add(1, at, (1 - above) * counts).scatter_add(1, at + 1, above * counts)
-    return sums / counts.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    # float32 cannot count beyond 2^24.
+    exact = torch.float64 if values.shape[1] > 2**20 and values.device.type != "mps" else values.dtype
+    sums = torch.zeros(len(values), bins, dtype=exact, device=values.device)
+    for index, part in ((at, (1 - above) * counts), (at + 1, above * counts)):
+        sums = sums.scatter_add(1, index, part.to(exact))
+    return (sums / counts.sum(dim=1, keepdim=True, dtype=exact).clamp(min=1e-6)).to(values.dtype)
 
 
 def histogram_distance(first: Float[Tensor, "n bins"], second: Float[Tensor, "n bins"]) -> Float[Tensor, " n"]:

@@ -24,8 +24,11 @@ IDLE = 0.001
 CONFLICT = -0.3
 """Cosine between the gradients of two terms below which they pull apart."""
 
-JUMP = 0.01
-"""Weighted value that no term may have for two colours that are next to each other."""
+JUMP = 0.05
+"""Unweighted size that no term may have for two colours that are next to each other."""
+
+WORST = 100.0
+"""Unweighted size that no term may have on any pictures; LAB at its raw scale just passes."""
 
 
 class Measured(NamedTuple):
@@ -125,17 +128,21 @@ def check_loss(
     for index, row in enumerate(rows):
         row.value, row.gradient, row.rounded = (float(each[index]) for each in (values, gradients, lower))
         row.share, row.gradient_share = row.value / max(total, 1e-12), row.gradient / max(steepness, 1e-12)
-        _judge_own(row, loss.ceilings[row.name], total)
+        _judge_size(row, loss.ceilings[row.name])
         row.warnings += [
             f'pulls against "{other.name}": cosine {cosine:.2f} between their gradients; one of them may go'
             for other, cosine in zip(rows[:index], result.cosines[index], strict=False)
             if cosine < CONFLICT
         ]
+    _judge_shares(rows)
+    if not any(loss.term(row.name).compares for row in rows):
+        rows[0].warnings.append("compares with no target, and no other term does: nothing says what to learn")
     for case, pictures in hard_cases(pairs[0].target).items():
         for step in {torch.float32, dtype}:
-            measured = measure_terms(loss, pictures._replace(prediction=pictures.prediction.to(step).float()))
-            for index, row in enumerate(rows):
-                _judge_hard(row, loss, case, float(measured.values[index]), float(measured.gradients[index]))
+            hard = pictures._replace(prediction=pictures.prediction.to(step).float())
+            for row in rows:
+                if loss.scales.get(row.name) != 0:
+                    _judge_hard(row, loss.term(row.name), case, hard)
     return result
 
 
@@ -148,53 +155,66 @@ def _try(term: LossTerm, pictures: Seen, row: TermCheck) -> None:
         row.failures.append(f"cannot be computed on pictures of {size}: {error}; change data.crop, or leave it out")
 
 
-def _judge_own(row: TermCheck, ceiling: float, total: float) -> None:
-    """Find what is wrong with a term on the run's own pairs."""
-    key = f"--model.loss.init_args.terms.{row.name}.init_args"
+def _judge_size(row: TermCheck, ceiling: float) -> None:
+    """Find what is wrong with a term by itself on the run's own pairs."""
     if not all(math.isfinite(each) for each in (row.value, row.gradient, row.rounded)):
         row.failures.append("is not finite, or its gradient is not, on pairs of the run: it needs an epsilon, or goes")
-        return
-    if max(row.value, row.rounded) > ceiling:
+    elif max(row.value, row.rounded) > ceiling:
         row.failures.append(
             f"is {max(row.value, row.rounded):.3g} on pairs of the run, above its ceiling of {ceiling:g}: "
-            f"lower its weight ({key}.weight), or, if this size is meant, raise its ceiling"
+            f"lower its weight ({row.key}.weight), or, if this size is meant, raise its ceiling"
         )
-    for what, share, limit in (("total", row.share, SHARE), ("gradient", row.gradient_share, GRADIENT_SHARE)):
-        if row.meant < limit and share > max(limit, (1 + row.meant) / 2):
-            _judge_share(row, what, share, limit, total)
+
+
+def _judge_shares(rows: Sequence[TermCheck]) -> None:
+    """Find terms out of scale that together leave next to nothing to the others, and terms that do nothing."""
+    large = [row for row in rows if row.value > row.weight * SCALE]
+    small = [row for row in rows if row not in large]
+    meant = sum(row.meant for row in large)
+    left, left_meant = sum(row.value for row in small), sum(row.meant for row in small)
+    total = sum(row.value for row in rows)
+    for what, limit, share in (
+        ("total", SHARE, sum(row.share for row in large)),
+        ("gradient", GRADIENT_SHARE, sum(row.gradient_share for row in large)),
+    ):
+        if large and small and meant < limit and share > max(limit, (1 + meant) / 2):
+            beside = f", with {len(large) - 1} more {share:.0%}" if len(large) > 1 else ""
+            for row in large:
+                own = row.share if what == "total" else row.gradient_share
+                factor = rescaling(row.value, row.meant, left, left_meant)
+                row.starves = True
+                row.failures.append(
+                    f"makes {own:.0%}{beside} of the {what} ({row.value:.3g} of {total:.3g}), where its weight means "
+                    f"{row.meant:.0%} and {limit:.0%} is the limit: the other terms starve. Lower its weight to about "
+                    f"{row.weight * factor:.2g} ({row.key}.weight), or set scale_guard.policy to rescale, or "
+                    "model.loss.init_args.weighting to Normalised"
+                )
             return
-    if row.gradient_share < IDLE and row.meant < 1:
-        row.warnings.append(f"does next to nothing: {row.gradient_share:.2%} of the gradient")
+    for row in rows:
+        if len(rows) > 1 and row.share > max(SHARE, (1 + row.meant) / 2):
+            row.warnings.append(f"makes {row.share:.0%} of the total, where its weight means {row.meant:.0%}")
+        if row.gradient_share < IDLE and len(rows) > 1:
+            row.warnings.append(f"does next to nothing: {row.gradient_share:.2%} of the gradient")
 
 
-def _judge_share(row: TermCheck, what: str, share: float, limit: float, total: float) -> None:
-    """A term that takes nearly all is out of scale itself, or beside terms that are small."""
-    found = f"makes {share:.0%} of the {what} ({row.value:.3g} of {total:.3g}), where its weight means {row.meant:.0%}"
-    if row.value <= row.weight * SCALE:
-        row.warnings.append(f"{found}: the other terms are small, raise their weights")
-        return
-    factor = rescaling(row.value, total - row.value, row.meant)
-    row.starves = True
-    row.failures.append(
-        f"{found} and {limit:.0%} is the limit: the other terms starve. Lower its weight to about "
-        f"{row.weight * factor:.2g} (--model.loss.init_args.terms.{row.name}.init_args.weight), or set "
-        "scale_guard.policy to rescale, or model.loss.init_args.weighting to Normalised"
-    )
-
-
-def rescaling(size: float, others: float, meant: float) -> float:
-    """The factor by which a term of a size gets the share, beside others, that its weight means.
+def rescaling(size: float, meant: float, others: float, others_meant: float) -> float:
+    """The factor by which a term gets, beside others, the share that its weight means.
 
     Args:
         size: of the term, > 0.
-        others: sum of the others' sizes.
-        meant: share of the total, in (0, 1).
+        meant: its weight, or its share of the weights.
+        others: sum of the sizes of terms that are in scale; where they are nothing, the term gets a size of 1.
+        others_meant: sum of their weights, or shares.
     """
-    return meant / (1 - meant) * others / size
+    return meant / others_meant * others / size if others > 0 and others_meant > 0 else 1 / size
 
 
-def _judge_hard(row: TermCheck, loss: CompositeLoss, case: str, value: float, gradient: float) -> None:
-    """Find what is wrong with a term on a hard case."""
+def _judge_hard(row: TermCheck, term: LossTerm, case: str, pictures: Seen) -> None:
+    """Find what is wrong with a term, unweighted, on a hard case."""
+    leaf = pictures.prediction.clone().requires_grad_()
+    with torch.enable_grad():
+        measured = term.measure(leaf, pictures.target, pictures.source)
+        gradient, value = float(_gradient(measured, leaf).norm()), float(measured.detach())
     if not value <= row.worst_value:  # the first, or NaN
         row.worst, row.worst_value = case, value
     failure = ""
@@ -202,12 +222,9 @@ def _judge_hard(row: TermCheck, loss: CompositeLoss, case: str, value: float, gr
         failure = f"is {value} on the case {case}: it needs an epsilon in its roots and divisions, or goes"
     elif not math.isfinite(gradient):
         failure = f"has a gradient of {gradient} on the case {case}: it needs an epsilon in its roots, or goes"
-    elif value > loss.ceilings[row.name]:
-        failure = (
-            f"is {value:.3g} on the case {case}, above its ceiling of {loss.ceilings[row.name]:g}: it grows without "
-            "bound, or is out of scale; bound it, lower its weight, or raise its ceiling if this is meant"
-        )
-    elif case == "hue wrap" and loss.term(row.name).compares and value > max(JUMP, row.value):
+    elif value > WORST:
+        failure = f"is {value:.3g}, unweighted, on the case {case}: it grows without bound; bound it, or leave it out"
+    elif case == "hue wrap" and term.compares and value > JUMP:
         failure = f"jumps by {value:.3g} between two reds that are next to each other: compare angles as circles"
     if failure and failure not in row.failures:
         row.failures.append(failure)

@@ -1,6 +1,7 @@
 """A loss composed of weighted terms that keeps an eye on the size of each."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from hdr_lightning.errors import InputError
 from hdr_lightning.losses.term import LossTerm, Pictures, Scalar
 from hdr_lightning.losses.weighting import Fixed, Ramp, Weighting
+
+TAKEN = {"loss", "side", "gradient_norm", "skipped_steps", "samples_per_second", "peak_memory_gb"}
+"""Names of other curves beside those of the terms."""
 
 
 class Loss(NamedTuple):
@@ -44,8 +48,8 @@ class CompositeLoss(nn.Module):
         ramps: a curriculum for some of the terms, by their name.
 
     Attributes:
-        epoch: from 0, set by the task: the place on the ramps.
-        scales: factors of terms that `callbacks.ScaleGuard` rescaled, which saves them; 0 for one that it dropped.
+        epoch: from 0, set by the task: the place on the ramps; without one every term has the most it ever gets.
+        scales: factors of terms that `callbacks.ScaleGuard` rescaled; 0 for one that it dropped.
         watch: whether to keep the next pictures of the training in `seen`.
 
     Raises:
@@ -63,13 +67,18 @@ class CompositeLoss(nn.Module):
             raise InputError("the loss has no terms: give at least one under model.loss.init_args.terms")
         if "loss" in terms:
             raise InputError('no term may be called "loss", which is the name of the total: rename it')
+        for name in terms:
+            if name in TAKEN or not name.replace("-", "_").isidentifier() or hasattr(nn.ModuleDict, name):
+                raise InputError(f'no term may be called "{name}": take letters, digits and _, and no name of our own')
         self.terms = nn.ModuleDict(terms)
         self.weighting = weighting or Fixed()
         self.weighting.bind(len(terms))
         self.ramps = ramps or {}
-        for name in self.ramps:
+        for name, ramp in self.ramps.items():
             self.term(name)
-        self.epoch = 0
+            if not ramp.sound:
+                raise InputError(f"the ramp of {name} is to have 0 <= start <= end, first and last >= 0, got {ramp}")
+        self.epoch: int | None = 0
         self.scales: dict[str, float] = {}
         self.watch = False
         self.seen: Seen | None = None
@@ -81,10 +90,12 @@ class CompositeLoss(nn.Module):
         with torch.autocast(prediction.device.type, enabled=False):
             pictures = (prediction.float(), target.float(), source.float())
             values = [self._measure(name, *pictures) for name in self.terms]
-            factors, more = self.weighting(torch.stack(values))
+            weights = {name: weight * self.scales.get(name, 1.0) for name, weight in self.weights.items()}
+            active = torch.tensor([float(weight > 0) for weight in weights.values()])
+            factors, more = self.weighting(torch.stack(values), active.to(prediction.device, non_blocking=True))
             parts = {  # each with a history of its own, so that one can be broken alone
-                name: weight * self.scales.get(name, 1.0) * factor * value
-                for (name, weight), factor, value in zip(self.weights.items(), factors, values, strict=True)
+                name: weight * factor * value
+                for (name, weight), factor, value in zip(weights.items(), factors, values, strict=True)
             }
             stacked = torch.stack(list(parts.values()))
         if self.training:
@@ -134,6 +145,29 @@ class CompositeLoss(nn.Module):
     def rescale(self, name: str, factor: float) -> None:
         """Multiply a term from now on."""
         self.scales[name] = self.scales.get(name, 1.0) * factor
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what `progress` gave."""
+        self.epoch, self.scales = state["epoch"], dict(state["scales"])
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the weights: the place on the ramps, and what was rescaled or dropped."""
+        return {"epoch": self.epoch, "scales": dict(self.scales)}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompositeLoss":
+        """Move to a device, but keep float32 where the generator is cast to less."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved.to(tensor.dtype) if moved.is_floating_point() else moved
+
+        result: CompositeLoss = super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
+        return result
+
+    def put_back(self, peaks: Float[Tensor, " t"]) -> None:
+        """Remember values again that were taken."""
+        self._peaks = peaks if self._peaks is None else torch.maximum(self._peaks, peaks)
 
     def take_peaks(self) -> Float[Tensor, " t"] | None:
         """Give the largest weighted value of each term since the last call, in the order of `ceilings`, and forget it.

@@ -5,6 +5,7 @@ import urllib.error
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -118,10 +119,19 @@ def extra(name: str) -> Iterator[None]:
 
 
 class Frozen:
-    """A network outside of the modules: its weights are neither trained, nor sent to other ranks, nor saved."""
+    """A network outside of the modules: its weights are neither trained, nor sent to other ranks, nor saved.
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
+    Args:
+        make: makes it, at its first use: a checkpoint whose loss has it enhances photos without it.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        self._make = make
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):  # filled from a file, whatever it starts with
+            return self._make()
 
     def __call__(self, x: Tensor, *more: Tensor) -> Any:
         function: Callable[..., Any] = self._network.to(x.device)

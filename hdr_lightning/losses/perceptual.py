@@ -29,6 +29,17 @@ LPIPS_NETWORKS: dict[str, tuple[Network, int]] = {
 Features = Float[Tensor, "_ _ _ _"]
 
 
+def _places() -> dict[str, int]:
+    """Layers of VGG-19 by name, and where torchvision has them."""
+    places, index = {}, 0
+    for block, count in enumerate(CONVOLUTIONS, start=1):
+        for number in range(1, count + 1):
+            places[f"conv{block}_{number}"] = index
+            index += 2
+        index += 1
+    return places
+
+
 class VGGFeatures(nn.Module):
     """Outputs of convolutions of VGG-19, before their ReLU (Simonyan, Zisserman, 2015).
 
@@ -45,15 +56,7 @@ class VGGFeatures(nn.Module):
         with extra("torchvision"):
             from torchvision.models.vgg import cfgs, make_layers
 
-        index, places = 0, {}
-        for block, count in enumerate(CONVOLUTIONS, start=1):
-            for number in range(1, count + 1):
-                places[f"conv{block}_{number}"] = index
-                index += 2
-            index += 1
-        unknown = [name for name in layers if name not in places]
-        if unknown or not layers:
-            raise InputError(f"VGG-19 has no layer {unknown}: expected some of {', '.join(places)}")
+        places = _places()
         self.wanted = {places[name]: name for name in layers}
         last = max(self.wanted)
         self.least = 2 ** (max(int(name[4]) for name in layers) - 1)
@@ -92,7 +95,7 @@ class VGG(LossTerm):
         ceiling: the weighted size above which the term is out of scale.
 
     Raises:
-        InputError: if a layer is unknown, or there are no weights and they cannot be fetched.
+        InputError: if a layer is unknown; at its first use, if there are no weights and they cannot be fetched.
     """
 
     def __init__(
@@ -108,7 +111,10 @@ class VGG(LossTerm):
         if min(self.layers.values()) <= 0:
             raise InputError(f"{type(self).__name__}: expected weights of layers above 0, got {self.layers}")
         self.relative = relative
-        self.features = Frozen(VGGFeatures(list(self.layers), read_features("vgg19", weights)))
+        unknown = [name for name in self.layers if name not in _places()]
+        if unknown:
+            raise InputError(f"VGG-19 has no layer {', '.join(unknown)}: expected some of {', '.join(_places())}")
+        self.features = Frozen(lambda: VGGFeatures(list(self.layers), read_features("vgg19", weights)))
 
     def measure(self, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
         with torch.no_grad():
@@ -132,12 +138,25 @@ class VGG(LossTerm):
 class GramStyle(VGG):
     """`VGG` of the products of features instead (Gatys et al., 2016): style, wherever in the picture.
 
-    In [0, 2] or a little above, 0.3 to 1 on photos, 0 at best. Several layers are usual:
+    0.3 to 1 on photos, 0 at best; it grows with the square of the contrast. Several layers are usual:
     `{conv1_1: 1, conv2_1: 1, conv3_1: 1, conv4_1: 1, conv5_1: 1}`.
     """
 
     def _aspect(self, features: Features) -> Tensor:
         return gram_matrix(features)
+
+
+def _lpips(network: str, weights: Path | None) -> nn.Module:
+    name, _ = LPIPS_NETWORKS[network]
+    features = read_features(name, weights)
+    with extra("lpips"):
+        import lpips
+
+        net: nn.Module = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)  # the features follow
+    inner = net.get_submodule("net")
+    theirs = {key: f"features.{key.partition('.')[2]}" for key in inner.state_dict()}
+    fill(inner, {key: features[name] for key, name in theirs.items() if name in features}, name)
+    return net.requires_grad_(False).eval()
 
 
 class LPIPS(LossTerm):
@@ -153,7 +172,7 @@ class LPIPS(LossTerm):
         ceiling: the weighted size above which the term is out of scale.
 
     Raises:
-        InputError: if there are no weights and they cannot be fetched.
+        InputError: at its first use, if there are no weights and they cannot be fetched.
     """
 
     def __init__(
@@ -164,16 +183,8 @@ class LPIPS(LossTerm):
         ceiling: float = 10.0,
     ) -> None:
         super().__init__(weight, ceiling)
-        name, self.least = LPIPS_NETWORKS[network]
-        features = read_features(name, weights)
-        with extra("lpips"):
-            import lpips
-
-            net = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)  # the features follow
-        slices = {key: f"features.{key.partition('.')[2]}" for key in net.net.state_dict()}
-        found = {key: features[theirs] for key, theirs in slices.items() if theirs in features}
-        fill(net.net, found, name)
-        self.distance = Frozen(net.requires_grad_(False).eval())
+        _, self.least = LPIPS_NETWORKS[network]
+        self.distance = Frozen(lambda: _lpips(network, weights))
 
     def measure(self, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
         if min(prediction.shape[-2:]) < self.least:

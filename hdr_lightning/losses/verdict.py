@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 SHARE = 0.9
 """Share of the total from which a term starves the others, unless its weight means it to."""
@@ -23,7 +24,7 @@ class TermCheck:
         gradient_share: of the sum of these.
         rounded: its value where the prediction is computed in the precision of the run.
         worst: the hard case with the largest value.
-        worst_value: that value, weighted.
+        worst_value: that value, unweighted.
         starves: whether its share of value or gradient leaves too little to the others.
         failures: what makes it unfit to train on.
         warnings: what is worth knowing.
@@ -42,6 +43,11 @@ class TermCheck:
     starves: bool = False
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Where its settings are."""
+        return f"--model.loss.init_args.terms.{self.name}.init_args"
 
     @property
     def verdict(self) -> str:
@@ -100,12 +106,8 @@ class LossCheck:
 
     def save(self, folder: Path) -> None:
         """Write `loss_check.json` and the picture `loss_check.png`."""
-        content = {**asdict(self), "refusals": self.refusals}
-        for row in content["terms"]:  # JSON has no numbers that are not finite
-            row.update(
-                {key: str(value) for key, value in row.items() if value in (math.inf, -math.inf) or value != value}
-            )
-        (folder / "loss_check.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        content = json.dumps(_plain({**asdict(self), "refusals": self.refusals}), indent=1)
+        (folder / "loss_check.json").write_text(content, encoding="utf-8")
         if self.cosines:
             self._draw(folder / "loss_check.png")
 
@@ -138,3 +140,12 @@ class LossCheck:
                 light = "white" if abs(value) > 0.6 else "black"
                 matrix.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=light)
         figure.savefig(path, dpi=110)
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -19,14 +19,22 @@ class Weighting(nn.Module, ABC):
         """Learn how many terms there are, once, before anything else."""
 
     @abstractmethod
-    def forward(self, values: Values) -> tuple[Values, Float[Tensor, ""]]:
-        """From the unweighted values of the terms to a factor for each, and something to add to the total."""
+    def forward(self, values: Values, active: Values) -> tuple[Values, Float[Tensor, ""]]:
+        """Weigh the terms.
+
+        Args:
+            values: of the terms, unweighted.
+            active: 1 for a term that counts now, 0 for one whose weight is 0.
+
+        Returns:
+            A factor for each, and something to add to the total.
+        """
 
 
 class Fixed(Weighting):
     """Weights as they were given."""
 
-    def forward(self, values: Values) -> tuple[Values, Float[Tensor, ""]]:
+    def forward(self, values: Values, active: Values) -> tuple[Values, Float[Tensor, ""]]:
         return torch.ones_like(values), values.new_zeros(())
 
 
@@ -56,7 +64,7 @@ class Normalised(Weighting):
         self.register_buffer("sums", torch.zeros(terms))
         self.register_buffer("mass", torch.zeros(terms))
 
-    def forward(self, values: Values) -> tuple[Values, Float[Tensor, ""]]:
+    def forward(self, values: Values, active: Values) -> tuple[Values, Float[Tensor, ""]]:
         now = values.detach().abs()
         sound = now.isfinite()
         if self.training:
@@ -79,8 +87,8 @@ class Uncertainty(Weighting):
     def bind(self, terms: int) -> None:
         self.log_variances = nn.Parameter(torch.zeros(terms))
 
-    def forward(self, values: Values) -> tuple[Values, Float[Tensor, ""]]:
-        return torch.exp(-self.log_variances), self.log_variances.sum()
+    def forward(self, values: Values, active: Values) -> tuple[Values, Float[Tensor, ""]]:
+        return torch.exp(-self.log_variances), (self.log_variances * active).sum()
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,6 @@ class Ramp:
         end: epoch from which it is `last`; between them it is a straight line.
         first: share at the start, >= 0.
         last: share at the end, >= 0.
-
-    Raises:
-        InputError: if a number is out of range.
     """
 
     start: int
@@ -102,12 +107,15 @@ class Ramp:
     first: float = 0.0
     last: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.start <= self.end and self.first >= 0 and self.last >= 0):
-            raise InputError(f"expected a ramp with 0 <= start <= end, first >= 0 and last >= 0, got {self}")
+    @property
+    def sound(self) -> bool:
+        """Whether the numbers are in range."""
+        return 0 <= self.start <= self.end and self.first >= 0 and self.last >= 0
 
-    def share(self, epoch: int) -> float:
-        """The share of the weight in an epoch, from 0."""
+    def share(self, epoch: int | None) -> float:
+        """The share of the weight in an epoch, from 0; the largest of all if none is given."""
+        if epoch is None:
+            return max(self.first, self.last)
         if epoch >= self.end:
             return self.last
         done = max(0, epoch - self.start) / max(1, self.end - self.start)

@@ -42,3 +42,8 @@ def test_gram_equals_einsum():
     features = torch.rand(2, 5, 6, 7)
     expected = np.einsum("nchw,ndhw->ncd", features.numpy(), features.numpy()) / 42
     np.testing.assert_allclose(gram_matrix(features).numpy(), expected, rtol=1e-5)
+
+
+def test_counts_beyond_what_float32_can():
+    values = torch.ones(1, 2**24 + 2**23)
+    assert histogram(values, 4)[0].tolist() == pytest.approx([0, 0, 0, 1])

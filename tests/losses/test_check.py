@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from conftest import smooth
+from losses_common import TERMS, make
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from hdr_lightning import losses
@@ -106,7 +107,7 @@ class TestCaught:
         terms = {"l1": L1(), "lab": losses.Lab(scale=1.0, ceiling=100.0)}
         check = found(terms)
         lab = check.terms[1]
-        factor = rescaling(lab.value, check.terms[0].value, lab.meant)
+        factor = rescaling(lab.value, lab.meant, check.terms[0].value, check.terms[0].meant)
         assert f"to about {factor:.2g} " in lab.failures[0]
         healed = found({"l1": L1(), "lab": losses.Lab(scale=1.0, weight=factor, ceiling=100.0)})
         assert healed.terms[1].share == pytest.approx(0.5, rel=1e-3)
@@ -126,7 +127,7 @@ class TestCaught:
         assert "is nan on the case inverted" in " ".join(check.refusals)
 
     def test_the_hue_wrap(self):
-        check = found({"l1": L1(), "hue": PlainHue()})
+        check = found({"l1": L1(), "hue": PlainHue(weight=0.01)})  # however little it weighs
         assert 'the loss term "hue" jumps by' in " ".join(check.refusals)
         assert not found({"l1": L1(), "hsv": losses.HSV()}).refusals
 
@@ -150,6 +151,26 @@ class TestCaught:
     def test_a_term_that_does_nothing(self):
         check = found({"l1": L1(), "mse": losses.MSE(weight=1e-6)})
         assert "does next to nothing" in check.terms[1].warnings[0]
+
+    def test_terms_that_starve_the_others_together(self):
+        terms = {"l1": L1(), "lab": losses.Lab(scale=1.0, weight=0.12), "ab": losses.ABChannels(scale=1.0, weight=0.12)}
+        check = found(terms)
+        assert [term.starves for term in check.terms] == [False, True, True]
+        assert "with 1 more 9" in check.terms[1].failures[0]
+
+    def test_a_term_that_a_weighting_hides(self):
+        """Each term over its own size is 1, whatever it does."""
+        loss = CompositeLoss({"l1": L1(), "hue": PlainHue()}, weighting=losses.Normalised())
+        assert "jumps by" in " ".join(check_loss(loss, pairs()).refusals)
+
+    def test_a_ramp_that_falls(self):
+        terms = {"l1": L1(), "lab": losses.Lab(scale=1.0)}
+        loss = CompositeLoss(terms, ramps={"lab": losses.Ramp(0, 5, first=1.0, last=0.0)})
+        loss.epoch = None
+        assert check_loss(loss, pairs()).terms[1].starves
+
+    def test_nothing_to_learn_from(self):
+        assert "compares with no target" in found({"diversity": losses.Diversity()}).terms[0].warnings[0]
 
     def test_half_precision(self):
         """The prediction is what the run computes it in."""
@@ -181,3 +202,10 @@ def test_hard_cases_are_of_the_size_of_the_pairs():
     cases = hard_cases(torch.zeros(2, 3, 20, 30))
     assert {tuple(picture.shape) for case in cases.values() for picture in case} == {(1, 3, 20, 30)}
     assert {"black", "hue wrap", "inverted", "near-flat"} <= cases.keys()
+
+
+@pytest.mark.usefixtures("pretrained")
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_passes_as_it_comes(name):
+    check = found({"l1": L1(), "other": make(name)})
+    assert not check.refusals

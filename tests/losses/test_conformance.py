@@ -1,23 +1,11 @@
 """What every loss term promises, tested on each the moment that the package exports it."""
 
-import functools
-
 import pytest
 import torch
+from losses_common import TERMS, make
 
 from hdr_lightning import losses
 from hdr_lightning.errors import InputError
-from hdr_lightning.losses import LossTerm
-
-TERMS = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
-TERMS = [name for name in TERMS if issubclass(getattr(losses, name), LossTerm) and name != "LossTerm"]
-
-
-@functools.cache
-def make(name):
-    """A term as it comes."""
-    torch.manual_seed(0)
-    return getattr(losses, name)()
 
 
 def flat(value):

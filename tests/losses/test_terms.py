@@ -286,18 +286,19 @@ class TestPerceptual:
         assert not list(loss.parameters())
         assert not loss.state_dict()
 
-    def test_without_weights_it_says_how_to_get_them(self, tmp_path, monkeypatch):
+    def test_without_weights_it_says_how_to_get_them(self, three, tmp_path, monkeypatch):
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         monkeypatch.setattr(losses.networks, "ORIGIN", "http://127.0.0.1:9")
+        term = losses.VGG()  # a checkpoint whose loss has it enhances photos without it
         with pytest.raises(InputError, match="hdr-lightning fetch-weights --networks=.vgg19."):
-            losses.VGG()
+            term.measure(*three)
 
     @pytest.mark.parametrize("content", [b"", b"hello", None])
-    def test_other_files_are_refused(self, tmp_path, content):
+    def test_other_files_are_refused(self, three, tmp_path, content):
         path = tmp_path / "vgg.pth"
         torch.save({"features.0.weight": torch.zeros(3)}, path) if content is None else path.write_bytes(content)
         with pytest.raises(InputError, match=r"vgg\.pth: refused, .*no weights of vgg19|not the weights of vgg19"):
-            losses.VGG(weights=path)
+            losses.VGG(weights=path).measure(*three)
 
     def test_unknown_layers_and_small_pictures_are_refused(self, pretrained):
         with pytest.raises(InputError, match="no layer .*conv3_5.*expected some of conv1_1"):

@@ -3,10 +3,11 @@
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from hdr_lightning.callbacks.scale_guard import ScaleGuard, reduced_peaks
+from hdr_lightning.callbacks.scale_guard import ScaleGuard, reduced
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.task import EnhancementTask
 
@@ -42,13 +43,16 @@ class GradientGuard(Callback):
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         pl_module.log("train/gradient_norm", norm)
         pl_module.gradient_norm = norm
-        # DDP has added up the gradients by now, so what one rank broke is broken for all; asked for other strategies.
-        if not trainer.strategy.reduce((~norm.isfinite()).float(), reduce_op="max"):
+        broke = ~norm.isfinite()
+        if not isinstance(trainer.strategy, DDPStrategy):  # which has added up the gradients by now: all see the same
+            broke = trainer.strategy.reduce(broke.float(), reduce_op="max")
+        if not broke:
             self._row = 0
             return
-        peaks = reduced_peaks(trainer, pl_module)
+        peaks = reduced(trainer, pl_module, pl_module.loss.peaks)
         broken = [f'"{name}"' for name, size in peaks.items() if size == torch.inf]
-        self._put_back(trainer, pl_module, peaks)
+        if not any(isinstance(each, ScaleGuard) and each.policy == "drop" for each in trainer.callbacks):  # type: ignore[attr-defined]
+            pl_module.loss.forgive()  # dealt with here; what exploded before is left to `ScaleGuard`
         if getattr(trainer.precision_plugin, "scaler", None) is not None and not broken:
             return  # in float16 the scaler tries for the largest factor that does not overflow, and skips by itself
         for parameter in pl_module.parameters():
@@ -63,10 +67,3 @@ class GradientGuard(Callback):
                 "checkpoints hold only sound weights. Try `check-loss`, a lower learning rate, or without that term"
             )
         rank_zero_warn(f"step {trainer.global_step} skipped, {self.skipped} in all: {cause} not finite on some rank")
-
-    @staticmethod
-    def _put_back(trainer: Trainer, pl_module: EnhancementTask, peaks: dict[str, float]) -> None:
-        """Leave to `ScaleGuard` what is not dealt with here: what exploded, and, where it drops terms, what broke."""
-        drops = any(isinstance(each, ScaleGuard) and each.policy == "drop" for each in trainer.callbacks)  # type: ignore[attr-defined]
-        left = [size if drops or size < torch.inf else 0.0 for size in peaks.values()]
-        pl_module.loss.put_back(torch.tensor(left, device=pl_module.device))

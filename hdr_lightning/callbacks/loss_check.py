@@ -65,12 +65,14 @@ class CheckLoss(Callback):
         if trainer.is_global_zero and folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             found.save(Path(folder))
-        if found.refusals:
-            raise InputError("\n".join(found.refusals) + "\nor let it pass: --allow=NAME,...")
+        refused = torch.tensor(float(bool(found.refusals)), device=trainer.strategy.root_device)
+        if trainer.strategy.reduce(refused, reduce_op="max"):
+            reasons = found.refusals or ["the loss fails on another process"]
+            raise InputError("\n".join(reasons) + "\nor let it pass: --allow=NAME,...")
         return found
 
     def _look(self, trainer: Trainer, task: EnhancementTask, data: PairDataModule) -> LossCheck:
-        """On every rank the same, so that all refuse."""
+        """On every rank by itself."""
         loss, epoch = task.loss, task.loss.epoch
         modes = [(module, module.training) for module in task.generator.modules()]  # frozen parts keep theirs
         plugin, device = trainer.precision_plugin, trainer.strategy.root_device

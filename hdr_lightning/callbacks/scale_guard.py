@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.losses import CompositeLoss
@@ -55,7 +56,7 @@ class ScaleGuard(Callback):
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = _loss(pl_module)
-        sizes = reduced_peaks(trainer, pl_module)
+        sizes = reduced(trainer, pl_module, loss.take_peaks())
         broken = [name for name, size in sizes.items() if not size <= loss.ceilings[name]]
         for name in sorted(broken, key=lambda term: -sizes[term]):
             self._act(name, sizes, broken, loss, trainer.global_step)
@@ -95,13 +96,12 @@ def _loss(pl_module: LightningModule) -> CompositeLoss:
     return loss
 
 
-def reduced_peaks(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-    """The largest weighted value of each term over all ranks since the last look; infinity where one was not finite."""
+def reduced(trainer: Trainer, pl_module: LightningModule, peaks: Tensor | None) -> dict[str, float]:
+    """The largest peaks over all ranks, by term; infinity where one was not finite."""
     loss = _loss(pl_module)
-    peaks = loss.take_peaks()
     if peaks is None:
         peaks = torch.zeros(len(loss.ceilings), device=pl_module.device)
     # A maximum over ranks may drop a NaN; infinity stays.
     peaks = trainer.strategy.reduce(peaks.nan_to_num(nan=torch.inf), reduce_op="max")
-    assert isinstance(peaks, torch.Tensor)
+    assert isinstance(peaks, Tensor)
     return dict(zip(loss.ceilings, peaks.tolist(), strict=True))

@@ -26,9 +26,7 @@ class CropFlip:
     def __call__(self, source: Pixels, target: Pixels, rng: np.random.Generator) -> tuple[Crop, Crop]:
         height, width = source.shape[:2]
         if min(height, width) < self.crop:
-            raise InputError(
-                f"a photo of {width} x {height} pixels is smaller than the crop: lower data.crop from {self.crop}"
-            )
+            raise InputError(f"a photo of {width} x {height} pixels is smaller than data.crop={self.crop}: lower it")
         top = int(rng.integers(height - self.crop + 1))
         left = int(rng.integers(width - self.crop + 1))
         step = -1 if rng.random() < self.flip else 1

@@ -1,7 +1,8 @@
 """The instrument that tells a healthy loss from a sick one, before anything is trained on it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -47,17 +48,23 @@ class Measured(NamedTuple):
 
 def measure_terms(loss: CompositeLoss, pictures: Seen) -> Measured:
     """Measure each term of a loss by itself; leaves no trace in the loss."""
-    mode = loss.training
     leaf = pictures.prediction.detach().float().requires_grad_()
-    try:
-        with torch.enable_grad():
-            parts = list(loss.eval()(leaf, pictures.target, pictures.source).parts.values())
-            rows = torch.stack([_gradient(part, leaf) for part in parts]).flatten(1)
-    finally:
-        loss.train(mode)
+    with torch.enable_grad(), _evaluating(loss):
+        parts = list(loss(leaf, pictures.target, pictures.source).parts.values())
+        rows = torch.stack([_gradient(part, leaf) for part in parts]).flatten(1)
     norms = rows.norm(dim=1)
     unit = rows / norms.clamp(min=1e-30).unsqueeze(1)
     return Measured(torch.stack(parts).detach(), norms, unit @ unit.t())
+
+
+@contextmanager
+def _evaluating(loss: CompositeLoss) -> Iterator[None]:
+    mode = loss.training
+    loss.eval()
+    try:
+        yield
+    finally:
+        loss.train(mode)
 
 
 def _gradient(part: Float[Tensor, ""], leaf: Pictures) -> Pictures:
@@ -137,12 +144,13 @@ def check_loss(
     _judge_shares(rows)
     if not any(loss.term(row.name).compares for row in rows):
         rows[0].warnings.append("compares with no target, and no other term does: nothing says what to learn")
-    for case, pictures in hard_cases(pairs[0].target).items():
-        for step in {torch.float32, dtype}:
-            hard = pictures._replace(prediction=pictures.prediction.to(step).float())
-            for row in rows:
-                if loss.scales.get(row.name) != 0:
-                    _judge_hard(row, loss.term(row.name), case, hard)
+    with _evaluating(loss):
+        for case, pictures in hard_cases(pairs[0].target).items():
+            for step in {torch.float32, dtype}:
+                hard = pictures._replace(prediction=pictures.prediction.to(step).float())
+                for row in rows:
+                    if loss.scales.get(row.name) != 0:
+                        _judge_hard(row, loss.term(row.name), case, hard)
     return result
 
 

@@ -84,6 +84,7 @@ class CompositeLoss(nn.Module):
         self.seen: Seen | None = None
         # A plain attribute: DDP would overwrite a buffer with that of rank 0, and lose the peak of another rank.
         self._peaks: Tensor | None = None
+        self._broken: Tensor | None = None
 
     def forward(self, prediction: Pictures, target: Pictures, source: Pictures) -> Loss:
         """Compare predictions with targets; see `LossTerm.measure`."""
@@ -111,7 +112,11 @@ class CompositeLoss(nn.Module):
 
     def remember(self, now: Float[Tensor, " t"], pictures: Seen) -> None:
         """Keep the largest values so far, and the pictures where they are wanted; without waiting for the device."""
-        self._peaks = now if self._peaks is None else torch.maximum(self._peaks, now)  # NaN stays
+        sound = now.isfinite()
+        if self._peaks is None or self._broken is None:
+            self._peaks, self._broken = torch.zeros_like(now), torch.zeros_like(sound)
+        self._peaks = torch.maximum(self._peaks, now.where(sound, 0))
+        self._broken = self._broken | ~sound
         if self.watch:
             self.seen, self.watch = pictures, False
 
@@ -165,15 +170,20 @@ class CompositeLoss(nn.Module):
         result: CompositeLoss = super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
         return result
 
-    def put_back(self, peaks: Float[Tensor, " t"]) -> None:
-        """Remember values again that were taken."""
-        self._peaks = peaks if self._peaks is None else torch.maximum(self._peaks, peaks)
+    @property
+    def peaks(self) -> Float[Tensor, " t"] | None:
+        """The largest weighted value of each term since the last look, in the order of `ceilings`.
+
+        One number a term, on the device of the loss; NaN where a value was not finite; nothing before a training step.
+        """
+        return None if self._peaks is None or self._broken is None else self._peaks.masked_fill(self._broken, torch.nan)
 
     def take_peaks(self) -> Float[Tensor, " t"] | None:
-        """Give the largest weighted value of each term since the last call, in the order of `ceilings`, and forget it.
-
-        Returns:
-            One number a term, on the device of the loss; NaN where a value was; nothing if there was no training step.
-        """
-        peaks, self._peaks = self._peaks, None
+        """Give `peaks`, and forget them."""
+        peaks, self._peaks, self._broken = self.peaks, None, None
         return peaks
+
+    def forgive(self) -> None:
+        """Forget which terms were not finite: their step was skipped."""
+        if self._broken is not None:
+            self._broken = torch.zeros_like(self._broken)

@@ -40,7 +40,12 @@ class Estimator(nn.Module):
 
     def forward(self, image: FeatureMap) -> FeatureMap:
         """From RGB to features of the light."""
-        return self.depth_conv(self.conv1(torch.cat((image, image.mean(dim=1, keepdim=True)), dim=1)))
+        planes = torch.cat((image, image.mean(dim=1, keepdim=True)), dim=1)
+        return self.depth_conv(pointwise(planes, *matrix(self.conv1, planes)))
+
+    def gain(self, light: FeatureMap) -> FeatureMap:
+        """From features of the light to what lifts the picture."""
+        return pointwise(light, *matrix(self.conv2, light))
 
 
 class Attention(nn.Module):
@@ -194,7 +199,8 @@ class Denoiser(nn.Module):
             skip, light = skips.pop()
 
             def join(x: FeatureMap, skip: FeatureMap, double: nn.Module = double, fuse: nn.Conv2d = fuse) -> FeatureMap:
-                return fuse(torch.cat((double(x), skip), dim=1))
+                both = torch.cat((double(x), skip), dim=1)
+                return pointwise(both, *matrix(fuse, both))
 
             x = in_tiles(join, x, scale=Fraction(2), beside=[skip])
             x = stage(x, light)
@@ -212,7 +218,7 @@ class Stage(nn.Module):
     def forward(self, image: FeatureMap) -> FeatureMap:
         rgb = image[:, :3]
         light = in_tiles(self.estimator, rgb, halo=2)
-        lit = in_tiles(lambda rgb, light: rgb * self.estimator.conv2(light) + rgb, rgb, light)
+        lit = in_tiles(lambda rgb, light: rgb * self.estimator.gain(light) + rgb, rgb, light)
         return self.denoiser(torch.cat((lit, image[:, 3:]), dim=1), light)
 
 

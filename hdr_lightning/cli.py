@@ -16,10 +16,10 @@ from hdr_lightning.errors import InputError, RunStopped
 
 TRAINER_VERBS = {
     "fit": "train a generator on pairs of photos",
-    "check-loss": "look for sick terms in the loss of a configuration",
     "validate": "measure a checkpoint on the validation photos",
     "test": "measure a checkpoint on the held-out photos and write a report",
     "predict": "enhance a large folder with a checkpoint, on all GPUs",
+    "check-loss": "look for sick terms in the loss of a configuration",
 }
 """Verbs of the Lightning trainer; they share one configuration."""
 

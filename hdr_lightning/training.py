@@ -37,7 +37,11 @@ class TrainingParser(LightningArgumentParser):
     verb = ""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        refuse(message.strip(), f"hdr-lightning {self.verb}")
+        refuse(message.strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
+
+    def format_help(self) -> str:
+        """Verbs are methods of the trainer, whose names have no hyphens."""
+        return super().format_help().replace("check_loss", "check-loss")
 
 
 class SaveConfig(SaveConfigCallback):

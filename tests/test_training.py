@@ -70,6 +70,8 @@ class TestFit:
         assert files == {
             "config.yaml",
             "metrics.csv",
+            "loss_check.json",
+            "loss_check.png",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",
             *(f"pictures/epoch_{epoch:04d}.jpg" for epoch in range(6)),

@@ -39,9 +39,9 @@ class TrainingParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         refuse(message.strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
 
-    def format_help(self) -> str:
+    def format_help(self, *arguments: Any) -> str:
         """Verbs are methods of the trainer, whose names have no hyphens."""
-        return super().format_help().replace("check_loss", "check-loss")
+        return super().format_help(*arguments).replace("check_loss", "check-loss")
 
 
 class SaveConfig(SaveConfigCallback):

@@ -27,14 +27,15 @@ OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
-    "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "fingerprint": ("hdr_lightning.data.contents:fingerprint", "record the content of a data set's photos"),
+    "split": ("hdr_lightning.data.split_file:write_split", "divide a data set once, into a file to keep"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "split": "pairs"}
 """The argument of a verb that is given without its name."""
 
 

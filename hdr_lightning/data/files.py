@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from hdr_lightning.data.header import PHOTO_SUFFIXES, Header, photo_header
 from hdr_lightning.errors import InputError
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+__all__ = ["PHOTO_SUFFIXES", "Header", "Photo", "content_hash", "photo_header", "read_photo", "to_pixels", "to_tensor", "write_photo", "writing"]
 
 READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1"})
 """Pillow's modes of 8 bits a channel that become RGB without loss."""

@@ -1,6 +1,4 @@
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -66,38 +64,6 @@ def test_other_modes_become_rgb(mode, photo, tmp_path):
         expected = np.asarray(changed.convert("RGB"))
     changed.save(tmp_path / "other.png")
     np.testing.assert_array_equal(read_photo(tmp_path / "other.png").pixels, expected)
-
-
-def test_transparency_is_refused(photo, tmp_path):
-    with Image.open(photo()) as image:
-        image.putalpha(100)
-        image.save(tmp_path / "clear.png")
-    with pytest.raises(InputError, match=r"clear.png: expected an opaque photo"):
-        read_photo(tmp_path / "clear.png")
-
-
-def test_16_bits_are_refused_not_truncated(tmp_path):
-    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match="expected 8 bits a channel"):
-        read_photo(tmp_path / "deep.png")
-
-
-def test_16_bit_rgb_is_refused_not_truncated(tmp_path):
-    """Pillow opens it as 8 bits without a word."""
-    (tmp_path / "deep.png").write_bytes(deep_rgb_png())
-    with pytest.raises(InputError, match="expected 8 bits a channel"):
-        read_photo(tmp_path / "deep.png")
-
-
-def deep_rgb_png():
-    """A 2 x 2 PNG with 16 bits a channel, written by hand (Pillow cannot)."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + struct.pack(">6H", *[30000] * 6) for _ in range(2))
-    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def swapped_profile():

@@ -132,10 +132,10 @@ def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"
         values = np.dstack([values, photo.alpha.astype(values.dtype)])
     tags = Image.Exif()
     tags.load(photo.exif)
-    order = tags.endian or "<"
+    tags.endian = tags.endian or "<"
     height, width, samples = values.shape
     rows = max(1, STRIP_BYTES // (width * samples * values.itemsize))
-    strips = [_strip(values[top : top + rows], order) for top in range(0, height, rows)]
+    strips = [_strip(values[top : top + rows], tags.endian) for top in range(0, height, rows)]
     floating = values.dtype != np.uint16
     described: dict[int, object] = {
         256: width,
@@ -143,7 +143,7 @@ def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"
         258: (8 * values.itemsize,) * samples,
         259: 8,  # deflate
         262: 2,  # RGB
-        273: (0,) * len(strips),
+        273: tuple(int(offset) for offset in np.cumsum([0, *map(len, strips)])[:-1]),  # Pillow adds where they start
         277: samples,
         278: rows,
         279: tuple(map(len, strips)),
@@ -158,9 +158,6 @@ def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"
     if photo.icc:
         described[ICC_TAG] = photo.icc
     tags.update(described)
-    start = len(tags.tobytes()) - 6
-    offsets = start + np.cumsum([0, *map(len, strips)])[:-1]
-    tags[273] = tuple(map(int, offsets))
     with path.open("wb") as file:
         file.write(tags.tobytes()[6:])
         file.writelines(strips)

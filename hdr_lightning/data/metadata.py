@@ -58,8 +58,9 @@ def tiff_metadata(file: BinaryIO, tags: TiffImagePlugin.ImageFileDirectory_v2) -
         tags: of its first picture.
     """
     exif = Image.Exif()
-    file.seek(0)
-    exif.load_from_fp(file)
+    exif.endian, exif.bigtiff = tags._endian, tags._bigtiff
+    exif.load_from_fp(file, tags._offset)
+    exif.bigtiff = False  # where it goes, it is a block of its own
     return Metadata(
         orientation_of(exif),
         exif_without_storage(exif),

@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from conftest import swapped_profile
 from PIL import ExifTags, Image, ImageCms
 
 from hdr_lightning.data.files import (
@@ -64,20 +65,6 @@ def test_other_modes_become_rgb(mode, photo, tmp_path):
         expected = np.asarray(changed.convert("RGB"))
     changed.save(tmp_path / "other.png")
     np.testing.assert_array_equal(read_photo(tmp_path / "other.png").pixels, expected)
-
-
-def swapped_profile():
-    """An RGB profile that is not sRGB: sRGB's tables with the red and green primaries exchanged."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(data[128:132], "big")
-    entries = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
-    red, green = entries[b"rXYZ"], entries[b"gXYZ"]
-    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    return (
-        bytes(data)
-        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
-        .replace(b"sRGB built-in", b"swap built-in")
-    )
 
 
 def test_colour_profile_is_converted_on_reading_and_restored_on_writing(photo, tmp_path):

@@ -141,7 +141,7 @@ def write_exr(path: Path, photo: Photo) -> None:
 def _header(path: Path) -> dict[str, Any]:
     # No threads: a pool of them would not survive the fork into a worker.
     with OpenEXR.File(os.fspath(path), separate_channels=True, header_only=True, num_threads=0) as file:
-        header: dict[str, Any] = file.header()
+        header: dict[str, Any] = dict(file.header())
     names = {channel.name for channel in header["channels"]}
     if "deep" in str(header["type"]) or not ({"R", "G", "B"} <= names or "Y" in names) or names & {"RY", "BY"}:
         raise InputError(f"expected an OpenEXR with the channels R, G, B, or Y, got {sorted(names)}: convert it to RGB")

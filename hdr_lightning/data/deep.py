@@ -3,6 +3,7 @@
 Pixels are decoded and encoded by libpng, libtiff and libdeflate (imagecodecs); what surrounds them by Pillow.
 """
 
+import mmap
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ def read_deep_png(path: Path) -> Photo:
         with opened(file) as image:
             beside = metadata(image)
             height, width = image.height, image.width
-        pixels: NDArray[np.generic] = imagecodecs.png_decode(_all(file))
+        with _mapped(file) as content:
+            pixels: NDArray[np.generic] = imagecodecs.png_decode(content)
     if pixels.shape[:2] != (height, width) or pixels.dtype != np.uint16:
         raise InputError(f"expected {width} x {height} pixels of 16 bits, got {pixels.shape} of {pixels.dtype}")
     return _photo(pixels, "PNG", beside)
@@ -52,7 +54,8 @@ def read_deep_tiff(path: Path) -> Photo:
         shape = _tiff_shape(tags)
         dtype = _tiff_type(tags.get(258, (1,)), tags.get(339, (1,)))
         out = np.empty(shape, dtype)  # if libtiff reads another size, it refuses before it decodes
-        pixels = imagecodecs.tiff_decode(_all(file), index=0, out=out)
+        with _mapped(file) as content:
+            pixels = imagecodecs.tiff_decode(content, index=0, out=out)
     pixels = pixels.reshape(shape)
     if len(shape) == 3 and tags.get(284, 1) == 2:
         pixels = np.moveaxis(pixels, 0, 2)
@@ -78,9 +81,8 @@ def _tiff_type(bits: Sequence[int], sample_format: Sequence[int]) -> type[np.gen
     return types[kinds.pop()]
 
 
-def _all(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read()
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _photo(pixels: NDArray[np.generic], file_format: str, beside: Metadata) -> Photo:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import DTypeLike
 from PIL import Image, PngImagePlugin
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from hdr_lightning.data.color_profile import from_srgb, profile_space, to_srgb
@@ -26,6 +27,7 @@ from hdr_lightning.data.header import (
     tiff_header,
     told,
 )
+from hdr_lightning.data.jpeg import decode_jpeg
 from hdr_lightning.data.metadata import XMP_TAG, metadata
 from hdr_lightning.data.photo import Photo, Pixels, turned
 from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
@@ -85,19 +87,13 @@ def read_photo(path: Path) -> Photo:
             return _read_shallow(image)
 
 
-def _read_shallow(image: Image.Image) -> Photo:
+def _read_shallow(image: ImageFile) -> Photo:
     """A photo with 8 bits a channel or fewer."""
     if image.mode not in READABLE_MODES:
         raise InputError(f"expected RGB, grey or CMYK, got {image.mode}: convert it to RGB")
     file_format = photo_format(image)
     beside = metadata(image)
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in ("L", "LA") else "RGBA")
-        plane = np.asarray(image.getchannel("A"))
-        alpha = None if plane.min() == 255 else plane
-    grey = image.mode in ("1", "L", "LA")
-    colours = np.asarray(image if image.mode == "CMYK" else image.convert("L" if grey else "RGB"))
+    colours, alpha = _shallow_pixels(image)
     pixels = turned(to_srgb(colours, beside.icc), beside.orientation)
     return Photo(
         np.ascontiguousarray(pixels),
@@ -107,6 +103,19 @@ def _read_shallow(image: Image.Image) -> Photo:
         beside.xmp,
         None if alpha is None else np.ascontiguousarray(turned(alpha, beside.orientation)),
     )
+
+
+def _shallow_pixels(image: ImageFile) -> tuple[UInt8[np.ndarray, "h w *c"], UInt8[np.ndarray, "h w"] | None]:
+    """Values of grey (height, width), RGB or CMYK as they lie in the file, and transparency if there is any."""
+    fast = decode_jpeg(image)
+    if fast is not None:
+        return fast, None
+    grey = image.mode in ("1", "L", "LA")
+    if image.has_transparency_data:
+        both = np.asarray(image.convert("LA" if grey else "RGBA"))
+        values, alpha = both[..., :-1], both[..., -1]
+        return values[..., 0] if grey else values, None if alpha.min() == 255 else np.ascontiguousarray(alpha)
+    return np.asarray(image if image.mode == "CMYK" else image.convert("L" if grey else "RGB")), None
 
 
 def to_tensor(pixels: Pixels) -> Float[Tensor, "3 h w"]:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from hdr_lightning.errors import InputError
 
 MAX_PIXELS = 178_956_970
 """Of a photo that is decoded, checked by its header: what Pillow holds for a decompression bomb, for all formats."""
+
+MAX_BYTES = 1 << 32
+"""Of a file: more than `MAX_PIXELS` of radiance need."""
 
 RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".exr"}) | RAW_SUFFIXES
@@ -114,6 +118,9 @@ def file_kind(path: Path) -> Literal["RAW", "EXR", "TIFF", "deep PNG", "other"]:
     """Tell which reader a file needs, by its first bytes; RAW, often a TIFF with a preview in it, by its suffix."""
     with path.open("rb") as file:
         start = file.read(25)
+        size = os.fstat(file.fileno()).st_size
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: expected a photo of at most {MAX_BYTES} bytes, this file has {size}")
     if path.suffix.lower() in RAW_SUFFIXES:
         return "RAW"
     if start.startswith(b"\x76\x2f\x31\x01"):
@@ -150,7 +157,7 @@ def profile_description(icc: bytes) -> str:
     return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip() if icc else ""
 
 
-def opened(file: BinaryIO) -> Image.Image:
+def opened(file: BinaryIO) -> ImageFile:
     """Open a photo with Pillow, which reads its header alone.
 
     Raises:
@@ -194,7 +201,7 @@ def orientation_of(tags: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def photo_format(image: Image.Image) -> Format:
+def photo_format(image: ImageFile) -> Format:
     """The format of a file that Pillow opened.
 
     Phones write JPEGs with a second picture behind the first (MPO); the first is the photo.

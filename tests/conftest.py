@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image
 
 from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.losses.networks import FILES
@@ -113,17 +113,3 @@ def smooth(seed, size=(40, 52), number=1):
     """A picture like a photo: mostly low frequencies."""
     noise = torch.rand(number, 3, *(length // 4 for length in size), generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(noise, size=size, mode="bicubic").clamp(0, 1)
-
-
-def swapped_profile():
-    """An RGB profile that is not sRGB: sRGB's tables with the red and green primaries exchanged."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(data[128:132], "big")
-    entries = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
-    red, green = entries[b"rXYZ"], entries[b"gXYZ"]
-    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    return (
-        bytes(data)
-        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
-        .replace(b"sRGB built-in", b"swap built-in")
-    )

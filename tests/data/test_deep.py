@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import swapped_profile
+from photo_samples import exif, noise, swapped_profile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from hdr_lightning.data.files import Photo, read_photo, to_pixels, to_tensor, write_photo
@@ -27,18 +27,6 @@ WIDE = {
         gamma=1.8,
     ),
 }
-
-
-def noise(*shape, seed=0, dtype=np.uint16):
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
-
-
-def exif(orientation=1):
-    tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = orientation
-    tags[ExifTags.Base.Model] = "Pinhole"
-    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FNumber] = 8.0
-    return tags
 
 
 def png(pixels, *chunks):

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from conftest import swapped_profile
+from photo_samples import exif, swapped_profile
 from PIL import ExifTags, Image, ImageCms
 
 from hdr_lightning.data.files import (
@@ -15,13 +15,6 @@ from hdr_lightning.data.files import (
     writing,
 )
 from hdr_lightning.errors import InputError
-
-
-def exif(orientation=1):
-    tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = orientation
-    tags[ExifTags.Base.Model] = "Pinhole"
-    return tags
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

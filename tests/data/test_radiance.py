@@ -5,6 +5,7 @@ import numpy as np
 import OpenEXR
 import pytest
 import tifffile
+from photo_samples import write_exr
 
 from hdr_lightning.data.files import photo_header, read_photo, to_pixels, to_tensor, write_photo
 from hdr_lightning.data.tone import ToneCurve
@@ -15,12 +16,6 @@ def light(height=20, width=30, stops=10, seed=0, dtype=np.float32):
     """Noise over so many stops, log-normal as light is."""
     rng = np.random.default_rng(seed)
     return np.exp2(rng.normal(0, stops / 4, (height, width, 3))).astype(dtype)
-
-
-def write_exr(path, channels, **header):
-    OpenEXR.File(
-        {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}, channels, num_threads=0
-    ).write(str(path))
 
 
 def read_exr(path):

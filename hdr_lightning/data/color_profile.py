@@ -14,7 +14,8 @@ from hdr_lightning.errors import InputError
 SRGB: bytes = imagecodecs.cms_profile("srgb")
 
 EXACT = 0x0100
-"""cmsFLAGS_NOOPTIMIZE: at 16 bits Little CMS would otherwise go through a coarse table, thousands of levels off."""
+"""cmsFLAGS_NOOPTIMIZE: but for RGB at 8 bits, Little CMS would otherwise go through a coarse table: at 16 bits it is
+thousands of levels off."""
 
 
 def profile_space(icc: bytes) -> str:
@@ -64,5 +65,5 @@ def _transform(pixels: NDArray[np.generic], icc: bytes, other: bytes, space: str
         colorspace=space,
         outcolorspace=to,
         intent=0,  # perceptual
-        flags=EXACT if pixels.dtype == np.uint16 else 0,
+        flags=0 if pixels.dtype == np.uint8 and space == to else EXACT,
     )

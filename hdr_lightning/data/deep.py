@@ -120,15 +120,15 @@ def write_deep_png(path: Path, photo: Photo) -> None:
         file.write(memoryview(encoded)[header_end:])
 
 
-def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"]) -> None:
-    """Write a TIFF with 16 bits a channel or with floating-point numbers.
+def write_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"]) -> None:
+    """Write a TIFF of any depth.
 
     An EXIF block is a TIFF without a picture: the picture is put behind it and described in its first directory.
 
     Args:
         path: where to.
         photo: whose EXIF block, XMP packet, colour profile and transparency to write.
-        values: uint16, float16 or float32, in the colours of the profile.
+        values: uint8, uint16, float16 or float32, in the colours of the profile.
     """
     if photo.alpha is not None:
         values = np.dstack([values, photo.alpha.astype(values.dtype)])
@@ -138,7 +138,7 @@ def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"
     height, width, samples = values.shape
     rows = max(1, STRIP_BYTES // (width * samples * values.itemsize))
     strips = [_strip(values[top : top + rows], tags.endian) for top in range(0, height, rows)]
-    floating = values.dtype != np.uint16
+    floating = values.dtype.kind == "f"
     described: dict[int, object] = {
         256: width,
         257: height,
@@ -167,7 +167,7 @@ def write_deep_tiff(path: Path, photo: Photo, values: Shaped[np.ndarray, "h w 3"
 
 def _strip(values: NDArray[np.generic], order: str) -> bytes:
     rows = values.astype(values.dtype.newbyteorder("="), copy=True)
-    if rows.dtype == np.uint16:
+    if rows.dtype.kind == "u":
         rows[:, 1:] -= values[:, :-1]
     ordered = rows.astype(rows.dtype.newbyteorder(order), copy=False)
     return bytes(imagecodecs.deflate_encode(ordered.tobytes(), level=4))

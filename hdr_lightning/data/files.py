@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from hdr_lightning.data.color_profile import from_srgb, profile_space, to_srgb
-from hdr_lightning.data.deep import read_deep_png, read_deep_tiff, write_deep_png, write_deep_tiff
+from hdr_lightning.data.deep import read_deep_png, read_deep_tiff, write_deep_png, write_tiff
 from hdr_lightning.data.header import (
     PHOTO_SUFFIXES,
     RAW_SUFFIXES,
@@ -28,7 +28,7 @@ from hdr_lightning.data.header import (
     told,
 )
 from hdr_lightning.data.jpeg import decode_jpeg
-from hdr_lightning.data.metadata import XMP_TAG, metadata
+from hdr_lightning.data.metadata import metadata
 from hdr_lightning.data.photo import Photo, Pixels, turned
 from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
 from hdr_lightning.data.raw import read_raw
@@ -56,7 +56,6 @@ READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1", "CMYK"})
 SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {"compress_level": 4},
-    "TIFF": {"compression": "tiff_lzw"},
     "WEBP": {"quality": 95, "method": 4, "exact": True},
 }
 
@@ -158,9 +157,9 @@ def write_photo(path: Path, photo: Photo) -> None:
         if photo.format == "EXR":
             write_exr(temporary, photo)
         elif photo.curve is not None:
-            write_deep_tiff(temporary, photo, light_of_photo(photo))
-        elif photo.pixels.dtype == np.uint16 and photo.format == "TIFF":
-            write_deep_tiff(temporary, photo, from_srgb(photo.pixels, photo.icc))
+            write_tiff(temporary, photo, light_of_photo(photo))
+        elif photo.format == "TIFF":
+            write_tiff(temporary, photo, from_srgb(photo.pixels, photo.icc))
         elif photo.pixels.dtype == np.uint16:
             write_deep_png(temporary, photo)
         else:
@@ -170,20 +169,12 @@ def write_photo(path: Path, photo: Photo) -> None:
 def _write_shallow(path: Path, photo: Photo) -> None:
     pixels = from_srgb(photo.pixels, photo.icc)
     image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
-    tags: dict[str, object] = {"icc_profile": photo.icc} if photo.icc else {}
-    exif: bytes | Image.Exif = photo.exif
-    if photo.xmp and photo.format == "TIFF":
-        exif = Image.Exif()
-        exif.load(photo.exif)
-        exif[XMP_TAG] = photo.xmp
-    elif photo.xmp and photo.format == "PNG":
+    tags: dict[str, object] = {"icc_profile": photo.icc or None, "exif": photo.exif, "xmp": photo.xmp}
+    if photo.format == "PNG":
         text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode(errors="replace"))
+        if photo.xmp:
+            text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode(errors="replace"))
         tags["pnginfo"] = text
-    elif photo.xmp:
-        tags["xmp"] = photo.xmp
-    if exif:
-        tags["exif"] = exif
     image.save(path, format=photo.format, **SAVE_OPTIONS[photo.format], **tags)
 
 

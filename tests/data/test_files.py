@@ -1,13 +1,16 @@
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
-from photo_samples import exif, swapped_profile
-from PIL import ExifTags, Image, ImageCms
+from photo_samples import exif, noise, swapped_profile
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from hdr_lightning.data.files import (
+    Photo,
     content_hash,
+    photo_header,
     read_photo,
     to_pixels,
     to_tensor,
@@ -15,6 +18,8 @@ from hdr_lightning.data.files import (
     writing,
 )
 from hdr_lightning.errors import InputError
+
+FORMATS = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "WEBP"}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -58,6 +63,94 @@ def test_other_modes_become_rgb(mode, photo, tmp_path):
         expected = np.asarray(changed.convert("RGB"))
     changed.save(tmp_path / "other.png")
     np.testing.assert_array_equal(read_photo(tmp_path / "other.png").pixels, expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_transparency_is_a_plane_and_comes_back(suffix, tmp_path):
+    """The colours below are what they were, even where they cannot be seen."""
+    stored, path = noise(9, 12, 4, dtype=np.uint8), tmp_path / f"a.{suffix}"
+    stored[0, 0, 3] = 0
+    Image.fromarray(stored).save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    photo = read_photo(path)
+    np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), stored)
+    write_photo(tmp_path / f"b.{suffix}", photo)
+    again = read_photo(tmp_path / f"b.{suffix}")
+    np.testing.assert_array_equal(again.alpha, photo.alpha)
+    if suffix != "webp":
+        np.testing.assert_array_equal(again.pixels, photo.pixels)
+
+
+def test_transparency_turns_with_its_photo(tmp_path):
+    stored = noise(9, 12, 4, dtype=np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif(6))
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").alpha, np.rot90(stored[..., 3], -1))
+
+
+@pytest.mark.parametrize("mode", ["LA", "P"])
+def test_transparency_of_grey_and_of_a_palette(mode, tmp_path):
+    image = Image.fromarray(noise(9, 12, dtype=np.uint8)).convert(mode)
+    if mode == "LA":
+        image.putalpha(100)
+        image.save(tmp_path / "a.png")
+    else:
+        image.save(tmp_path / "a.png", transparency=0)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(image.convert("RGBA"))
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), expected)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_xmp_is_kept_but_for_its_orientation(suffix, tmp_path):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="%d" dc:creator="Ansel"/></x:xmpmeta>'
+    path, out = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    photo = Photo(noise(9, 12, 3, dtype=np.uint8), FORMATS[suffix], exif().tobytes(), b"", packet % 6)
+    write_photo(path, photo)
+    with Image.open(path) as image:
+        xmp = image.info["xmp"]
+        assert xmp == packet % 6
+    write_photo(out, read_photo(path))
+    with Image.open(out) as image:
+        assert image.info["xmp"] in (packet % 1, packet % 6)
+        assert image.getexif()[ExifTags.Base.Model] == "Pinhole"
+
+
+def test_exif_behind_the_pixels_of_a_png_is_found(photo):
+    path = photo("a.png", 10, 20)
+    end = path.read_bytes()[-12:]
+    with path.open("r+b") as file:
+        file.seek(-12, 2)
+        PngImagePlugin.putchunk(file, b"eXIf", exif(6).tobytes()[6:])
+        file.write(end)
+    assert read_photo(path).pixels.shape == (20, 10, 3)
+    assert photo_header(path).orientation == 6
+
+
+def linear_grey():
+    return imagecodecs.cms_profile("gray", gamma=1.0, whitepoint=[0.3457, 0.3585, 1.0])
+
+
+def test_a_grey_profile_is_converted(tmp_path):
+    """Gray of gamma 1, as linear light."""
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(stored).save(tmp_path / "a.png", icc_profile=linear_grey())
+    photo = read_photo(tmp_path / "a.png")
+    light = stored / 255
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.pixels[..., 1] - expected).max() < 2
+    assert photo.icc == b""
+
+
+def test_colours_without_their_profile_are_refused(photo, tmp_path):
+    with Image.open(photo()) as image:
+        image.convert("CMYK").save(tmp_path / "a.jpg")
+        image.save(
+            tmp_path / "b.png", icc_profile=imagecodecs.cms_profile("gray", gamma=1.0, whitepoint=[0.3457, 0.3585, 1.0])
+        )
+    with pytest.raises(InputError, match=r"a\.jpg: expected a colour profile for CMYK, got one for nothing"):
+        read_photo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"b\.png: expected a colour profile for RGB, got one for GRAY"):
+        read_photo(tmp_path / "b.png")
 
 
 def test_colour_profile_is_converted_on_reading_and_restored_on_writing(photo, tmp_path):

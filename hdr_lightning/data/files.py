@@ -14,12 +14,25 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hdr_lightning.data.header import PHOTO_SUFFIXES, Header, photo_header
+from hdr_lightning.data.decode import decode_jpeg, reduce, turn
+from hdr_lightning.data.header import PHOTO_SUFFIXES, Header, orientation_of, photo_header
 from hdr_lightning.errors import InputError
 
-__all__ = ["PHOTO_SUFFIXES", "Header", "Photo", "content_hash", "photo_header", "read_photo", "to_pixels", "to_tensor", "write_photo", "writing"]
+__all__ = [
+    "PHOTO_SUFFIXES",
+    "Header",
+    "Photo",
+    "content_hash",
+    "photo_header",
+    "read_photo",
+    "to_pixels",
+    "to_tensor",
+    "write_photo",
+    "writing",
+]
 
 READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1"})
 """Pillow's modes of 8 bits a channel that become RGB without loss."""
@@ -52,15 +65,19 @@ class Photo:
     icc: bytes
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, shorter_side: int | None = None) -> Photo:
     """Read a photo: EXIF orientation applied, colour profile converted to sRGB, grey and palette expanded to RGB.
+
+    Args:
+        path: the file.
+        shorter_side: length in pixels that a longer shorter side is reduced to, or nothing for the photo as it is.
 
     Raises:
         InputError: if the file is missing, damaged, no photo, has transparency, or has more than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
-            return _decode(path, image)
+            return _decode(path, image, shorter_side)
     except InputError:
         raise
     except FileNotFoundError:
@@ -71,7 +88,7 @@ def read_photo(path: Path) -> Photo:
         raise InputError(f"{path}: the photo cannot be read ({error}): replace the file or leave it out") from None
 
 
-def _decode(path: Path, image: Image.Image) -> Photo:
+def _decode(path: Path, image: ImageFile, shorter_side: int | None) -> Photo:
     tiles = getattr(image, "tile", None)
     rawmode = str(tiles[0][3]) if tiles else ""
     if image.mode not in READABLE_MODES or ";16" in rawmode:
@@ -81,16 +98,22 @@ def _decode(path: Path, image: Image.Image) -> Photo:
     # Phones write JPEGs with a second picture behind the first (MPO); the first is the photo.
     file_format = "JPEG" if image.format == "MPO" else image.format or "PNG"
     icc = _rgb_profile(image.info.get("icc_profile") or b"")
+    orientation = orientation_of(image.getexif())
+    fast = decode_jpeg(image, shorter_side)
+    pixels = reduce(_load_upright(path, image), shorter_side) if fast is None else turn(fast, orientation)
+    if icc and not _is_srgb(icc):
+        pixels = np.asarray(_convert(Image.fromarray(pixels), icc, "to sRGB"))
+    return Photo(pixels, file_format, _upright_exif(image), icc)
+
+
+def _load_upright(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of whatever Pillow reads and `decode_jpeg` does not."""
     upright = ImageOps.exif_transpose(image)
-    exif = _upright_exif(image)
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         if upright.getchannel("A").getextrema() != (255, 255):
             raise InputError(f"{path}: expected an opaque photo, this one is partly transparent: flatten it first")
-    upright = upright.convert("RGB")
-    if icc:
-        upright = _convert(upright, icc, "to sRGB")
-    return Photo(np.asarray(upright), file_format, exif, icc)
+    return np.asarray(upright.convert("RGB"))
 
 
 def _upright_exif(image: Image.Image) -> bytes:
@@ -111,11 +134,15 @@ def _rgb_profile(icc: bytes) -> bytes:
     return icc if space == "RGB" else b""
 
 
+def _is_srgb(icc: bytes) -> bool:
+    return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
+
+
 def _convert(image: Image.Image, icc: bytes, direction: Literal["to sRGB", "from sRGB"]) -> Image.Image:
     """Change colours between a profile and sRGB; a profile that is sRGB changes nothing."""
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    if "sRGB" in ImageCms.getProfileDescription(profile):
+    if _is_srgb(icc):
         return image
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     srgb = ImageCms.createProfile("sRGB")
     source, target = (profile, srgb) if direction == "to sRGB" else (srgb, profile)
     converted = ImageCms.profileToProfile(image, source, target)

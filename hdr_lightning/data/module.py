@@ -1,7 +1,7 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.cache import PhotoCache, PhotoReader
+from hdr_lightning.data.decode import Reader
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.errors import InputError
@@ -34,6 +36,10 @@ class PairDataModule(LightningDataModule):
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
         workers: processes that read photos; 0 reads in the training process.
         photos: folder that `predict` enhances.
+        resize: length in pixels that the shorter side of larger photos is reduced to before the crop, in validation and
+            test too; at least `crop`. `predict` keeps photos as they are.
+        cache: a folder on a local disk that keeps decoded photos, as `resize` makes them, for training and validation.
+        cache_gb: the most that the cache may hold, in 10^9 bytes.
 
     Raises:
         InputError: if a number is out of range.
@@ -50,6 +56,9 @@ class PairDataModule(LightningDataModule):
         batch_size: int = 8,
         workers: int = 2,
         photos: Path | None = None,
+        resize: int | None = None,
+        cache: Path | None = None,
+        cache_gb: float = 100.0,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -58,6 +67,8 @@ class PairDataModule(LightningDataModule):
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
+            ("resize", crop if resize is None else resize, crop, math.inf),
+            ("cache_gb", cache_gb, 0, math.inf),
         ):
             if not low <= value <= high:
                 raise InputError(
@@ -73,6 +84,8 @@ class PairDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.photos = photos
+        self.resize = resize
+        self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
 
     @cached_property
     def split(self) -> Split:
@@ -100,6 +113,8 @@ class PairDataModule(LightningDataModule):
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
             + (f", {len(parts.left_out)} left out (in a group of the test set)" if parts.left_out else "")
         )
+        if self.resize is not None:
+            rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
         if self._stage is TrainerFn.TESTING:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
@@ -110,6 +125,12 @@ class PairDataModule(LightningDataModule):
             check_pairs(parts.validation, crop=None)
         manifest = self.test if isinstance(self.test, Path) else self.pairs
         refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
+        if self.cache is not None and self._stage is not TrainerFn.TESTING:
+            cached = parts.validation + (parts.train if self._stage is TrainerFn.FITTING else [])
+            self.cache.build(_files(cached))
+
+    def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
+        return PhotoReader(self.resize) if self.cache is None else self.cache.reader(_files(pairs))
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None
@@ -127,21 +148,25 @@ class PairDataModule(LightningDataModule):
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self.split.train, self.augment, self.split_seed)
+        dataset = PairDataset(self.split.train, self.augment, self.split_seed, PhotoReader(self.resize))
         for photo in range(min(number, len(dataset))):
             pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name)
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.train, self.augment, self.split_seed), self.batch_size, shuffle=True)
+        train = self.split.train
+        dataset = PairDataset(train, self.augment, self.split_seed, self._reader(train))
+        return self._loader(dataset, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.validation), batch_size=1, shuffle=False)
+        validation = self.split.validation
+        return self._loader(PairDataset(validation, read=self._reader(validation)), batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         if self._stage is not TrainerFn.TESTING:
             raise InputError("the test set is opened by `test` alone")
-        return self._loader(PairDataset(self.split.test), batch_size=1, shuffle=False)
+        dataset = PairDataset(self.split.test, read=PhotoReader(self.resize))
+        return self._loader(dataset, batch_size=1, shuffle=False)
 
     def predict_dataloader(self) -> DataLoader[Pair]:
         if self.photos is None:
@@ -149,6 +174,10 @@ class PairDataModule(LightningDataModule):
                 "predict enhances the folder data.photos, which is not set; for single photos use `enhance`"
             )
         return self._loader(PhotoDataset(list_photos(self.photos)), batch_size=1, shuffle=False)
+
+
+def _files(pairs: Iterable[PairPaths]) -> list[Path]:
+    return [path for pair in pairs for path in (pair.source, pair.target)]
 
 
 class PhotoDataset(Dataset[Pair]):

@@ -29,6 +29,7 @@ OWN_VERBS = {
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
+    "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }

@@ -7,6 +7,7 @@ that was interrupted goes on where it was.
 """
 
 import json
+import mmap
 import os
 import shutil
 import time
@@ -87,11 +88,14 @@ class CachedReader:
         entry = self.entries[path]
         if not entry.describes(path):
             raise InputError(f"{path}: the photo has changed since it was cached: start the command again")
-        file = self.folder / entry.content
         try:
-            return np.memmap(file, entry.dtype, "r", shape=entry.shape)
+            with (self.folder / entry.content).open("rb", buffering=0) as file:
+                # numpy.memmap takes four times as long to open, half as long as the sample itself.
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return np.frombuffer(mapped, entry.dtype).reshape(entry.shape)
         except (OSError, ValueError) as error:  # missing, or shorter than its pixels
-            raise InputError(f"{file} of the cache is damaged ({error}): start the command again") from None
+            file_name = self.folder / entry.content
+            raise InputError(f"{file_name} of the cache is damaged ({error}): start the command again") from None
 
 
 class PhotoCache:

@@ -55,14 +55,16 @@ def pixel_files(folder):
     return sorted(path for path in folder.glob("*/*") if path.name != "photos.jsonl")
 
 
+@pytest.mark.parametrize("mapped", [0, 4 << 20])
 @pytest.mark.parametrize("shorter_side", [None, 30])
-def test_a_cached_photo_is_the_photo(tmp_path, photos, shorter_side):
+def test_a_cached_photo_is_the_photo(tmp_path, photos, shorter_side, mapped, monkeypatch):
+    monkeypatch.setattr(cache_module, "MAPPED", mapped)
     cache = PhotoCache(tmp_path / "cache", 1, shorter_side)
     cache.build(photos)
     read = cache.reader(photos)
     for path in photos:
         pixels = read(path)
-        assert not pixels.flags.writeable
+        assert pixels.flags.writeable == (mapped > 0)
         np.testing.assert_array_equal(pixels, read_photo(path, shorter_side).pixels)
 
 
@@ -140,7 +142,9 @@ def test_another_version_of_what_decodes_decodes_again(tmp_path, photos, decoded
     assert len(decoded) == 2 * len(photos)
 
 
-def test_damage_is_noticed_and_repaired(tmp_path, photos, decoded):
+@pytest.mark.parametrize("mapped", [0, 4 << 20])
+def test_damage_is_noticed_and_repaired(tmp_path, photos, decoded, mapped, monkeypatch):
+    monkeypatch.setattr(cache_module, "MAPPED", mapped)
     cache = PhotoCache(tmp_path / "cache", 1, 30)
     cache.build(photos)
     flipped, short, gone, *_ = pixel_files(tmp_path / "cache")

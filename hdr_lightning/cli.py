@@ -28,6 +28,7 @@ OWN_VERBS = {
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
@@ -35,7 +36,7 @@ OWN_VERBS = {
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "shard": "pairs"}
 """The argument of a verb that is given without its name."""
 
 

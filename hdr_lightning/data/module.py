@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning import LightningDataModule
@@ -40,6 +41,8 @@ class PairDataModule(LightningDataModule):
             test too; at least `crop`. `predict` keeps photos as they are.
         cache: a folder on a local disk that keeps decoded photos, as `resize` makes them, for training and validation.
         cache_gb: the most that the cache may hold, in 10^9 bytes.
+        stream: folder or URL of shards, as `hdr-lightning shard` writes them, for training and validation in place of
+            the files of `pairs`; `test` still reads `pairs`.
 
     Raises:
         InputError: if a number is out of range.
@@ -59,6 +62,7 @@ class PairDataModule(LightningDataModule):
         resize: int | None = None,
         cache: Path | None = None,
         cache_gb: float = 100.0,
+        stream: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -84,6 +88,9 @@ class PairDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.photos = photos
+        if stream is not None and cache is not None:
+            raise InputError("data.stream and data.cache exclude each other: shards are not cached, leave out one")
+        self.stream = stream
         self.resize = resize
         self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
 
@@ -107,14 +114,16 @@ class PairDataModule(LightningDataModule):
         """Check the photos that this run opens, once for all ranks."""
         if self._stage is TrainerFn.PREDICTING:
             return
+        if self.resize is not None:
+            rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
+        if self.stream is not None and self._stage is not TrainerFn.TESTING:
+            return  # photos were checked when they were written to shards
         parts = self.split
         assert self.pairs is not None
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
             + (f", {len(parts.left_out)} left out (in a group of the test set)" if parts.left_out else "")
         )
-        if self.resize is not None:
-            rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
         if self._stage is TrainerFn.TESTING:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
@@ -128,6 +137,13 @@ class PairDataModule(LightningDataModule):
         if self.cache is not None and self._stage is not TrainerFn.TESTING:
             cached = parts.validation + (parts.train if self._stage is TrainerFn.FITTING else [])
             self.cache.build(_files(cached))
+
+    def _part(self, name: Literal["train", "validation"]) -> Sequence[PairPaths]:
+        if self.stream is None:
+            return self.split.train if name == "train" else self.split.validation
+        from hdr_lightning.data.stream import ShardPairs
+
+        return ShardPairs(f"{self.stream.rstrip('/')}/{name}")
 
     def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
         return PhotoReader(self.resize) if self.cache is None else self.cache.reader(_files(pairs))
@@ -148,18 +164,18 @@ class PairDataModule(LightningDataModule):
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self.split.train, self.augment, self.split_seed, PhotoReader(self.resize))
+        dataset = PairDataset(self._part("train"), self.augment, self.split_seed, PhotoReader(self.resize))
         for photo in range(min(number, len(dataset))):
             pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name)
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        train = self.split.train
+        train = self._part("train")
         dataset = PairDataset(train, self.augment, self.split_seed, self._reader(train))
         return self._loader(dataset, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        validation = self.split.validation
+        validation = self._part("validation")
         return self._loader(PairDataset(validation, read=self._reader(validation)), batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:

@@ -57,7 +57,7 @@ class PairDataset(Dataset[Pair]):
         seed: int = 0,
         read: Reader = PhotoReader(),  # noqa: B008 - immutable
     ) -> None:
-        self.pairs = list(pairs)
+        self.pairs = pairs
         self.augment = augment
         self.seed = seed
         self.read = read

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from hdr_lightning.data.files import PHOTO_SUFFIXES, Photo, read_photo, to_pixels, to_tensor, write_photo
+from hdr_lightning.data.files import PHOTO_SUFFIXES, Photo, output_name, read_photo, to_pixels, to_tensor, write_photo
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, edit
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
@@ -27,7 +27,9 @@ def enhance(
     modules: Sequence[str] = (),
     memory: float | None = None,
 ) -> list[Path]:
-    """Enhance photos: same names, sizes, formats, EXIF and colour profiles, in another folder.
+    """Enhance photos: same names, sizes, formats, bit depths, EXIF, XMP, colour profiles and transparency, elsewhere.
+
+    RAW files, which cannot be written, become TIFFs with 16 bits a channel.
 
     A photo that cannot be enhanced is named at the end, and the others are done.
 
@@ -55,6 +57,9 @@ def enhance(
     chosen = _choose(device)
     generator.to(chosen)
     print(f"{len(jobs)} photos with {type(generator).__name__} of {path} on {chosen}")
+    renamed = sum(source.suffix != target.suffix for source, target in jobs)
+    if renamed:
+        print(f"{renamed} of them are RAW and become TIFFs with 16 bits a channel (.tif)")
 
     failures: list[str] = []
     for source, target in track(jobs, "enhancing", len(jobs)):
@@ -89,12 +94,12 @@ def enhance_photo(generator: Generator, photo: Photo) -> Photo:
     broken = int((~result.isfinite()).sum())
     if broken:
         raise InputError(f"the generator made {broken} values that are not finite: do not use this checkpoint")
-    return replace(photo, pixels=to_pixels(result))
+    return replace(photo, pixels=to_pixels(result, photo.pixels.dtype))
 
 
 def _plan(photos: Sequence[Path], output: Path, overwrite: bool) -> list[tuple[Path, Path]]:
     """Pair each photo with the file that it becomes; refuse what would be lost."""
-    jobs = [(source, output / name) for path in photos for source, name in _expand(path, output)]
+    jobs = [(source, output / output_name(name)) for path in photos for source, name in _expand(path, output)]
     taken: dict[Path, Path] = {}
     for source, target in jobs:
         if target.exists() and target.samefile(source):

@@ -8,12 +8,16 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from hdr_lightning.data.files import read_photo, to_pixels, write_photo
+from hdr_lightning.data.files import output_name, read_photo, to_pixels, write_photo
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.errors import InputError
 
 
 class PhotoWriter(BasePredictionWriter):
-    """Write each enhanced photo into `photos/` of the run folder, in its own format, with EXIF and colour profile."""
+    """Write each enhanced photo into `photos/` of the run folder, in its own format and depth, with all but its pixels.
+
+    RAW files, which cannot be written, become TIFFs with 16 bits a channel.
+    """
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
@@ -36,5 +40,9 @@ class PhotoWriter(BasePredictionWriter):
     ) -> None:
         for image, name in zip(prediction, batch.name, strict=True):
             source = Path(name)
-            photo = replace(read_photo(source), pixels=to_pixels(image))
-            write_photo(self._folder / source.name, photo)
+            photo = read_photo(source)
+            enhanced = replace(photo, pixels=to_pixels(image, photo.pixels.dtype))
+            target = self._folder / output_name(Path(source.name))
+            if target.exists():
+                raise InputError(f"{source}: another photo became {target} already: rename one of the two")
+            write_photo(target, enhanced)

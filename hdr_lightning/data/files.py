@@ -1,31 +1,47 @@
-"""Photo files to pixels and back. The one place where a file's dtype, orientation and colour profile are dealt with."""
+"""Photo files to pixels and back. The one way in and out for the rest of the package."""
 
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from numpy.typing import DTypeLike
+from PIL import Image, PngImagePlugin
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hdr_lightning.data.decode import decode_jpeg, reduce, turn
-from hdr_lightning.data.header import PHOTO_SUFFIXES, Header, orientation_of, photo_header
+from hdr_lightning.data.color_profile import from_srgb, profile_space, to_srgb
+from hdr_lightning.data.deep import read_deep_png, read_deep_tiff, write_deep_png, write_tiff
+from hdr_lightning.data.header import (
+    PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
+    Header,
+    file_kind,
+    opened,
+    photo_format,
+    photo_header,
+    tiff_header,
+    told,
+)
+from hdr_lightning.data.jpeg import decode_jpeg
+from hdr_lightning.data.metadata import metadata
+from hdr_lightning.data.photo import Photo, Pixels, turned
+from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
+from hdr_lightning.data.raw import read_raw
 from hdr_lightning.errors import InputError
 
 __all__ = [
     "PHOTO_SUFFIXES",
     "Header",
     "Photo",
+    "Pixels",
     "content_hash",
+    "full_scale",
+    "output_name",
     "photo_header",
     "read_photo",
     "to_pixels",
@@ -34,149 +50,136 @@ __all__ = [
     "writing",
 ]
 
-READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1"})
-"""Pillow's modes of 8 bits a channel that become RGB without loss."""
-
-STORAGE_TAGS = frozenset({*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 317, 320, *range(322, 326), 330})
-"""Tags of TIFF that say how its pixels lie in the file, or how to turn them: none of them describes the next file."""
+READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1", "CMYK"})
+"""Pillow's modes of 8 bits a channel that become RGB without loss, CMYK through its profile."""
 
 SAVE_OPTIONS: dict[str, dict[str, object]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {"compress_level": 4},
-    "TIFF": {"compression": "tiff_lzw"},
-    "WEBP": {"quality": 95, "method": 4},
+    "WEBP": {"quality": 95, "method": 4, "exact": True},
 }
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo as it is seen: upright, RGB, sRGB-encoded.
+def read_photo(path: Path) -> Photo:
+    """Read a photo: upright, in sRGB, grey and palette expanded to RGB, at the depth of the file.
 
-    Attributes:
-        pixels: (height, width, 3), 0 to 255.
-        format: Pillow's name of the file format, such as "JPEG".
-        exif: the file's EXIF block with the orientation taken out, or empty.
-        icc: the file's colour profile if it is one of RGB, or empty; `pixels` are sRGB whatever it says.
-    """
-
-    pixels: UInt8[np.ndarray, "h w 3"]
-    format: str
-    exif: bytes
-    icc: bytes
-
-
-def read_photo(path: Path, shorter_side: int | None = None) -> Photo:
-    """Read a photo: EXIF orientation applied, colour profile converted to sRGB, grey and palette expanded to RGB.
+    Radiance (OpenEXR, TIFF of floating-point numbers) passes the tone curve of `data.tone`; RAW is developed.
 
     Args:
         path: the file.
         shorter_side: length in pixels that a longer shorter side is reduced to, or nothing for the photo as it is.
 
     Raises:
-        InputError: if the file is missing, damaged, no photo, has transparency, or has more than 8 bits a channel.
+        InputError: if the file is missing, damaged, no photo or has more than `MAX_PIXELS` pixels, if its colours
+            cannot be told, or if a RAW file comes and the extra `raw` is missing.
     """
-    try:
-        with Image.open(path) as image:
-            return _decode(path, image, shorter_side)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path}: expected a photo (JPEG, PNG, TIFF, WebP), this is none: replace it") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, ImageCms.PyCMSError) as error:
-        raise InputError(f"{path}: the photo cannot be read ({error}): replace the file or leave it out") from None
+    with told(path):
+        kind = file_kind(path)
+        if kind == "RAW":
+            return read_raw(path)
+        if kind == "EXR":
+            return read_exr(path)
+        if kind == "deep PNG":
+            return read_deep_png(path)
+        if kind == "TIFF":
+            with path.open("rb") as file:
+                deep = tiff_header(file).bits > 8
+            if deep:
+                return read_deep_tiff(path)
+        with path.open("rb") as file, opened(file) as image:
+            return _read_shallow(image)
 
 
-def _decode(path: Path, image: ImageFile, shorter_side: int | None) -> Photo:
-    tiles = getattr(image, "tile", None)
-    rawmode = str(tiles[0][3]) if tiles else ""
-    if image.mode not in READABLE_MODES or ";16" in rawmode:
-        raise InputError(
-            f"{path}: expected 8 bits a channel in RGB or grey, got {image.mode} {rawmode}: convert it to 8-bit RGB"
-        )
-    # Phones write JPEGs with a second picture behind the first (MPO); the first is the photo.
-    file_format = "JPEG" if image.format == "MPO" else image.format or "PNG"
-    icc = _rgb_profile(image.info.get("icc_profile") or b"")
-    orientation = orientation_of(image.getexif())
-    fast = decode_jpeg(image, shorter_side)
-    pixels = reduce(_load_upright(path, image), shorter_side) if fast is None else turn(fast, orientation)
-    if icc and not _is_srgb(icc):
-        pixels = np.asarray(_convert(Image.fromarray(pixels), icc, "to sRGB"))
-    return Photo(pixels, file_format, _upright_exif(image), icc)
+def _read_shallow(image: ImageFile) -> Photo:
+    """A photo with 8 bits a channel or fewer."""
+    if image.mode not in READABLE_MODES:
+        raise InputError(f"expected RGB, grey or CMYK, got {image.mode}: convert it to RGB")
+    file_format = photo_format(image)
+    beside = metadata(image)
+    colours, alpha = _shallow_pixels(image)
+    pixels = turned(to_srgb(colours, beside.icc), beside.orientation)
+    return Photo(
+        np.ascontiguousarray(pixels),
+        file_format,
+        beside.exif,
+        beside.icc if profile_space(beside.icc) == "RGB" else b"",
+        beside.xmp,
+        None if alpha is None else np.ascontiguousarray(turned(alpha, beside.orientation)),
+    )
 
 
-def _load_upright(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of whatever Pillow reads and `decode_jpeg` does not."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        if upright.getchannel("A").getextrema() != (255, 255):
-            raise InputError(f"{path}: expected an opaque photo, this one is partly transparent: flatten it first")
-    return np.asarray(upright.convert("RGB"))
+def _shallow_pixels(image: ImageFile) -> tuple[UInt8[np.ndarray, "h w *c"], UInt8[np.ndarray, "h w"] | None]:
+    """Values of grey (height, width), RGB or CMYK as they lie in the file, and transparency if there is any."""
+    fast = decode_jpeg(image)
+    if fast is not None:
+        return fast, None
+    grey = image.mode in ("1", "L", "LA")
+    if image.has_transparency_data:
+        both = np.asarray(image.convert("LA" if grey else "RGBA"))
+        values, alpha = both[..., :-1], both[..., -1]
+        return values[..., 0] if grey else values, None if alpha.min() == 255 else np.ascontiguousarray(alpha)
+    return np.asarray(image if image.mode == "CMYK" else image.convert("L" if grey else "RGB")), None
 
 
-def _upright_exif(image: Image.Image) -> bytes:
-    """The EXIF block for a photo that no longer needs turning; to the byte the same where it never did."""
-    tags = image.getexif()
-    turned = tags.get(ExifTags.Base.Orientation, 1) != 1
-    if "exif" in image.info and not turned:
-        whole: bytes = image.info["exif"]
-        return whole
-    for tag in STORAGE_TAGS & tags.keys():
-        del tags[tag]
-    return tags.tobytes() if tags else b""
+def to_tensor(pixels: Pixels) -> Float[Tensor, "3 h w"]:
+    """Turn pixels of a photo into a picture: the only place where their range is converted."""
+    planes = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).float()
+    return planes.div_(full_scale(pixels.dtype))
 
 
-def _rgb_profile(icc: bytes) -> bytes:
-    """A profile that an RGB file can carry: a grey photo's own says nothing about the RGB that it becomes."""
-    space = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space.strip() if icc else ""
-    return icc if space == "RGB" else b""
+def to_pixels(image: Float[Tensor, "3 h w"], dtype: DTypeLike = np.uint8) -> Pixels:
+    """Round a picture to the depth of a photo; values outside [0, 1] are clipped.
+
+    Args:
+        image: a picture.
+        dtype: uint8, uint16, or float32, which is not rounded.
+    """
+    scaled = image.detach().float().clamp(0, 1).mul(full_scale(dtype)).permute(1, 2, 0)
+    rounded = scaled if np.dtype(dtype) == np.float32 else scaled.round()
+    return rounded.contiguous().cpu().numpy().astype(dtype, copy=False)
 
 
-def _is_srgb(icc: bytes) -> bool:
-    return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
+def full_scale(dtype: DTypeLike) -> int:
+    """The value of white in pixels of a type."""
+    return {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}[np.dtype(dtype)]
 
 
-def _convert(image: Image.Image, icc: bytes, direction: Literal["to sRGB", "from sRGB"]) -> Image.Image:
-    """Change colours between a profile and sRGB; a profile that is sRGB changes nothing."""
-    if _is_srgb(icc):
-        return image
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    srgb = ImageCms.createProfile("sRGB")
-    source, target = (profile, srgb) if direction == "to sRGB" else (srgb, profile)
-    converted = ImageCms.profileToProfile(image, source, target)
-    assert converted is not None
-    return converted
-
-
-def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
-    """Turn pixels of a file into a picture: the only place where their range is converted."""
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).float().div_(255)
-
-
-def to_pixels(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Round a picture to 8 bits a channel; values outside [0, 1] are clipped."""
-    quantised = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    pixels: NDArray[np.uint8] = quantised.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
+def output_name(name: Path) -> Path:
+    """The name under which a photo of this name can be written: RAW becomes a TIFF of 16 bits."""
+    return name.with_suffix(".tif") if name.suffix.lower() in RAW_SUFFIXES else name
 
 
 def write_photo(path: Path, photo: Photo) -> None:
-    """Write a photo whole or not at all, in its own format, with its EXIF block and in its own colour profile.
+    """Write a photo whole or not at all, in its own format, depth and colour profile, with its EXIF, XMP and alpha.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or its format does not hold such a photo.
     """
-    image = Image.fromarray(photo.pixels)
-    tags: dict[str, bytes] = {}
-    if photo.icc:
-        image = _convert(image, photo.icc, "from sRGB")
-        tags["icc_profile"] = photo.icc
-    if photo.exif:
-        tags["exif"] = photo.exif
+    if photo.pixels.dtype != np.uint8 and photo.format in ("JPEG", "WEBP"):
+        raise InputError(f"{path}: {photo.format} holds 8 bits a channel, the photo is {photo.pixels.dtype}")
     with writing(path) as temporary:
-        image.save(temporary, format=photo.format, **SAVE_OPTIONS.get(photo.format, {}), **tags)
+        if photo.format == "EXR":
+            write_exr(temporary, photo)
+        elif photo.curve is not None:
+            write_tiff(temporary, photo, light_of_photo(photo))
+        elif photo.format == "TIFF":
+            write_tiff(temporary, photo, from_srgb(photo.pixels, photo.icc))
+        elif photo.pixels.dtype == np.uint16:
+            write_deep_png(temporary, photo)
+        else:
+            _write_shallow(temporary, photo)
+
+
+def _write_shallow(path: Path, photo: Photo) -> None:
+    pixels = from_srgb(photo.pixels, photo.icc)
+    image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
+    tags: dict[str, object] = {"icc_profile": photo.icc or None, "exif": photo.exif, "xmp": photo.xmp}
+    if photo.format == "PNG":
+        text = PngImagePlugin.PngInfo()
+        if photo.xmp:
+            text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode(errors="replace"))
+        tags["pnginfo"] = text
+    image.save(path, format=photo.format, **SAVE_OPTIONS[photo.format], **tags)
 
 
 @contextmanager

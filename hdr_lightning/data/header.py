@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from hdr_lightning.errors import InputError
 
 MAX_PIXELS = 178_956_970
 """Of a photo that is decoded, checked by its header: what Pillow holds for a decompression bomb, for all formats."""
+
+MAX_BYTES = 1 << 32
+"""Of a file: more than `MAX_PIXELS` of radiance need."""
 
 RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".exr"}) | RAW_SUFFIXES
@@ -83,7 +87,9 @@ def photo_header(path: Path) -> Header:
 
             return exr_header(path)
         with path.open("rb") as file:
-            return tiff_header(file) if kind == "TIFF" else _pillow_header(file)
+            if kind == "TIFF":
+                return tiff_header(file)
+            return _pillow_header(file, 16 if kind == "deep PNG" else 8)
 
 
 @contextmanager
@@ -112,6 +118,9 @@ def file_kind(path: Path) -> Literal["RAW", "EXR", "TIFF", "deep PNG", "other"]:
     """Tell which reader a file needs, by its first bytes; RAW, often a TIFF with a preview in it, by its suffix."""
     with path.open("rb") as file:
         start = file.read(25)
+        size = os.fstat(file.fileno()).st_size
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: expected a photo of at most {MAX_BYTES} bytes, this file has {size}")
     if path.suffix.lower() in RAW_SUFFIXES:
         return "RAW"
     if start.startswith(b"\x76\x2f\x31\x01"):
@@ -148,18 +157,42 @@ def profile_description(icc: bytes) -> str:
     return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip() if icc else ""
 
 
-def _pillow_header(file: BinaryIO) -> Header:
-    deep = file.read(25)[24:] == b"\x10"
-    file.seek(0)
-    with Image.open(file) as image:
-        check_size(*image.size)
-        orientation = orientation_of(image.getexif())
+def opened(file: BinaryIO) -> ImageFile:
+    """Open a photo with Pillow, which reads its header alone.
+
+    Raises:
+        InputError: if it has too many pixels.
+        UnidentifiedImageError: if it is no photo.
+    """
+    image = Image.open(file)
+    check_size(*image.size)
+    if image.format == "PNG" and "exif" not in image.info:
+        image.info.update(_late_exif(file))
+    return image
+
+
+def _late_exif(file: BinaryIO) -> dict[str, bytes]:
+    """The EXIF block that a PNG may hold behind its pixels, found without reading those."""
+    here = file.tell()
+    file.seek(8)
+    found = {}
+    while len(start := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if kind == b"eXIf":
+            found = {"exif": b"Exif\0\0" + file.read(length)}
+            break
+        file.seek(length + 4, os.SEEK_CUR)
+    file.seek(here)
+    return found
+
+
+def _pillow_header(file: BinaryIO, bits: int) -> Header:
+    with opened(file) as image:
+        orientation = orientation_of(Image.Image.getexif(image))
         height, width = upright_size(*image.size, orientation)
         icc = profile_description(image.info.get("icc_profile") or b"")
-        file_format = photo_format(image)
         channels = "L" if image.mode.startswith("I") else image.mode
-    is_deep = file_format == "PNG" and (deep or channels == "I")
-    return Header(height, width, file_format, channels, 16 if is_deep else 8, False, icc, orientation)
+        return Header(height, width, photo_format(image), channels, bits, False, icc, orientation)
 
 
 def orientation_of(tags: Image.Exif) -> int:
@@ -168,7 +201,7 @@ def orientation_of(tags: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def photo_format(image: Image.Image) -> Format:
+def photo_format(image: ImageFile) -> Format:
     """The format of a file that Pillow opened.
 
     Phones write JPEGs with a second picture behind the first (MPO); the first is the photo.

@@ -1,14 +1,16 @@
 import io
-import struct
-import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
-from PIL import ExifTags, Image, ImageCms
+from photo_samples import exif, noise, swapped_profile
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from hdr_lightning.data.files import (
+    Photo,
     content_hash,
+    photo_header,
     read_photo,
     to_pixels,
     to_tensor,
@@ -17,12 +19,7 @@ from hdr_lightning.data.files import (
 )
 from hdr_lightning.errors import InputError
 
-
-def exif(orientation=1):
-    tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = orientation
-    tags[ExifTags.Base.Model] = "Pinhole"
-    return tags
+FORMATS = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "WEBP"}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -68,50 +65,92 @@ def test_other_modes_become_rgb(mode, photo, tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "other.png").pixels, expected)
 
 
-def test_transparency_is_refused(photo, tmp_path):
-    with Image.open(photo()) as image:
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_transparency_is_a_plane_and_comes_back(suffix, tmp_path):
+    """The colours below are what they were, even where they cannot be seen."""
+    stored, path = noise(9, 12, 4, dtype=np.uint8), tmp_path / f"a.{suffix}"
+    stored[0, 0, 3] = 0
+    Image.fromarray(stored).save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    photo = read_photo(path)
+    np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), stored)
+    write_photo(tmp_path / f"b.{suffix}", photo)
+    again = read_photo(tmp_path / f"b.{suffix}")
+    np.testing.assert_array_equal(again.alpha, photo.alpha)
+    if suffix != "webp":
+        np.testing.assert_array_equal(again.pixels, photo.pixels)
+
+
+def test_transparency_turns_with_its_photo(tmp_path):
+    stored = noise(9, 12, 4, dtype=np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif(6))
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").alpha, np.rot90(stored[..., 3], -1))
+
+
+@pytest.mark.parametrize("mode", ["LA", "P"])
+def test_transparency_of_grey_and_of_a_palette(mode, tmp_path):
+    image = Image.fromarray(noise(9, 12, dtype=np.uint8)).convert(mode)
+    if mode == "LA":
         image.putalpha(100)
-        image.save(tmp_path / "clear.png")
-    with pytest.raises(InputError, match=r"clear.png: expected an opaque photo"):
-        read_photo(tmp_path / "clear.png")
+        image.save(tmp_path / "a.png")
+    else:
+        image.save(tmp_path / "a.png", transparency=0)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(image.convert("RGBA"))
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), expected)
 
 
-def test_16_bits_are_refused_not_truncated(tmp_path):
-    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match="expected 8 bits a channel"):
-        read_photo(tmp_path / "deep.png")
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_xmp_is_kept_but_for_its_orientation(suffix, tmp_path):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="%d" dc:creator="Ansel"/></x:xmpmeta>'
+    path, out = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    photo = Photo(noise(9, 12, 3, dtype=np.uint8), FORMATS[suffix], exif().tobytes(), b"", packet % 6)
+    write_photo(path, photo)
+    with Image.open(path) as image:
+        xmp = image.info["xmp"]
+        assert xmp == packet % 6
+    write_photo(out, read_photo(path))
+    with Image.open(out) as image:
+        assert image.info["xmp"] in (packet % 1, packet % 6)
+        assert image.getexif()[ExifTags.Base.Model] == "Pinhole"
 
 
-def test_16_bit_rgb_is_refused_not_truncated(tmp_path):
-    """Pillow opens it as 8 bits without a word."""
-    (tmp_path / "deep.png").write_bytes(deep_rgb_png())
-    with pytest.raises(InputError, match="expected 8 bits a channel"):
-        read_photo(tmp_path / "deep.png")
+def test_exif_behind_the_pixels_of_a_png_is_found(photo):
+    path = photo("a.png", 10, 20)
+    end = path.read_bytes()[-12:]
+    with path.open("r+b") as file:
+        file.seek(-12, 2)
+        PngImagePlugin.putchunk(file, b"eXIf", exif(6).tobytes()[6:])
+        file.write(end)
+    assert read_photo(path).pixels.shape == (20, 10, 3)
+    assert photo_header(path).orientation == 6
 
 
-def deep_rgb_png():
-    """A 2 x 2 PNG with 16 bits a channel, written by hand (Pillow cannot)."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + struct.pack(">6H", *[30000] * 6) for _ in range(2))
-    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def linear_grey():
+    return imagecodecs.cms_profile("gray", gamma=1.0, whitepoint=[0.3457, 0.3585, 1.0])
 
 
-def swapped_profile():
-    """An RGB profile that is not sRGB: sRGB's tables with the red and green primaries exchanged."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(data[128:132], "big")
-    entries = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
-    red, green = entries[b"rXYZ"], entries[b"gXYZ"]
-    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    return (
-        bytes(data)
-        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
-        .replace(b"sRGB built-in", b"swap built-in")
-    )
+def test_a_grey_profile_is_converted(tmp_path):
+    """Gray of gamma 1, as linear light."""
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(stored).save(tmp_path / "a.png", icc_profile=linear_grey())
+    photo = read_photo(tmp_path / "a.png")
+    light = stored / 255
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.pixels[..., 1] - expected).max() < 2
+    assert photo.icc == b""
+
+
+def test_colours_without_their_profile_are_refused(photo, tmp_path):
+    with Image.open(photo()) as image:
+        image.convert("CMYK").save(tmp_path / "a.jpg")
+        image.save(
+            tmp_path / "b.png", icc_profile=imagecodecs.cms_profile("gray", gamma=1.0, whitepoint=[0.3457, 0.3585, 1.0])
+        )
+    with pytest.raises(InputError, match=r"a\.jpg: expected a colour profile for CMYK, got one for nothing"):
+        read_photo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"b\.png: expected a colour profile for RGB, got one for GRAY"):
+        read_photo(tmp_path / "b.png")
 
 
 def test_colour_profile_is_converted_on_reading_and_restored_on_writing(photo, tmp_path):

@@ -14,7 +14,7 @@ import shutil
 import time
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -24,13 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdr_lightning.data.decode import reduced_size
 from hdr_lightning.data.files import content_hash, photo_header, read_photo, writing
+from hdr_lightning.data.reduce import reduced_size
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
 GB = 10**9
 AN_HOUR = 3600.0
+Reader = Callable[[Path], NDArray[Any]]
+"""From a photo's file to its pixels, (height, width, 3): upright, sRGB-encoded, at the depth of the file."""
+
 MAPPED = 4 << 20
 """Bytes above which a photo is mapped, as a crop needs few of its pages; one below is read faster than mapped."""
 
@@ -124,7 +127,7 @@ class PhotoCache:
         self.root = root
         self.gigabytes = gigabytes
         self.read = PhotoReader(shorter_side)
-        decoders = " ".join(version(name) for name in ("pillow", "simplejpeg", "torch"))
+        decoders = " ".join(version(name) for name in ("imagecodecs", "openexr", "pillow", "simplejpeg", "torch"))
         self.folder = root / f"{shorter_side or 'full'}_{zlib.crc32(decoders.encode()):08x}"
         self.journal = self.folder / "photos.jsonl"
 

@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip
-from hdr_lightning.data.cache import PhotoCache, PhotoReader
-from hdr_lightning.data.decode import Reader
+from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from hdr_lightning.data.augment import CropFlip
-from hdr_lightning.data.cache import PhotoReader
-from hdr_lightning.data.decode import Reader
+from hdr_lightning.data.cache import PhotoReader, Reader
 from hdr_lightning.data.files import to_tensor
 from hdr_lightning.data.manifest import PairPaths
 

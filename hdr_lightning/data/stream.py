@@ -15,8 +15,10 @@ from typing import overload
 import numpy as np
 
 from hdr_lightning.data.audit import check_pairs
-from hdr_lightning.data.manifest import PairPaths, read_pairs
-from hdr_lightning.data.splits import HeldOut, refuse_shared_content, split_pairs
+from hdr_lightning.data.contents import refuse_shared_content, refuse_shared_files
+from hdr_lightning.data.manifest import PairPaths
+from hdr_lightning.data.module import PairDataModule
+from hdr_lightning.data.splits import HeldOut
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
@@ -30,6 +32,7 @@ def shard(
     test: HeldOut = 5,
     validation: float = 0.1,
     split_seed: int = 0,
+    split: Path | None = None,
     shard_mb: int = 64,
 ) -> Path:
     """Write training and validation pairs to shards, to train with `--data.stream=FOLDER`; no photo of the test set.
@@ -42,6 +45,7 @@ def shard(
         test: what is held out, as `data.test`.
         validation: share of the remaining pairs that validate, as `data.validation`.
         split_seed: chooses which, as `data.split_seed`.
+        split: a file of `hdr-lightning split` that says all this, as `data.split`.
         shard_mb: size of a shard in 10^6 bytes.
 
     Returns:
@@ -53,14 +57,16 @@ def shard(
     _require_litdata()
     if output.exists():
         raise InputError(f"{output} exists: choose another --output, or remove it")
-    origin = pairs[0] if len(pairs) == 1 else tuple(pairs)
-    parts = split_pairs(read_pairs(origin), test, validation, split_seed)
-    check_pairs(parts.train + parts.validation, crop=None)
-    refuse_shared_content(parts, test if isinstance(test, Path) else origin, may_open_test=False)
+    origin = (pairs[0], pairs[1]) if len(pairs) == 2 else pairs[0]
+    data = PairDataModule(origin, test, validation, split_seed, split=split)
+    parts = data.split
+    refuse_shared_files(parts)
+    check_pairs([*parts.train, *parts.validation], crop=None)
+    refuse_shared_content(parts, data.record, may_open_test=False)
     order = np.random.default_rng(split_seed).permutation(len(parts.train))
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        _write(part / "train", [parts.train[index] for index in order], shard_mb)
+        _write(part / "train", [parts.train[int(index)] for index in order], shard_mb)
         _write(part / "validation", parts.validation, shard_mb)
         part.rename(output)
     except OSError as error:

@@ -27,7 +27,9 @@ from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
-HEADER = "| training on | samples by | ms a sample | CPU ms a sample | samples a CPU second | ours is faster by |"
+HEADER = (
+    "| training on | samples by | ms a sample | CPU ms a sample | samples a CPU second | ours is faster by | cached |"
+)
 MEGAPIXELS_12 = (3000, 4000)
 FAST_PASSES = 50
 
@@ -244,6 +246,6 @@ def _rows(shorter_side: int | None, costs: dict[str, Cost]) -> list[str]:
     what = "crops of whole photos" if shorter_side is None else f"photos reduced to {shorter_side} px"
     return [
         f"| {what} | {name} | {1e3 * cost.wall:.2f} | {1e3 * cost.cpu:.2f} | {1 / cost.cpu:.0f} | "
-        f"{cost.cpu / costs['ours'].cpu:.2f}x, cached {cost.cpu / costs['ours, cached'].cpu:.2f}x |"
+        f"{cost.cpu / costs['ours'].cpu:.2g}x | {cost.cpu / costs['ours, cached'].cpu:.2g}x |"
         for name, cost in costs.items()
     ]

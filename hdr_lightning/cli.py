@@ -29,13 +29,15 @@ OWN_VERBS = {
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.contents:fingerprint", "record the content of a data set's photos"),
     "split": ("hdr_lightning.data.split_file:write_split", "divide a data set once, into a file to keep"),
+    "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
+    "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "split": "pairs"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "shard": "pairs", "split": "pairs"}
 """The argument of a verb that is given without its name."""
 
 

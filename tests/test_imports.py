@@ -17,7 +17,7 @@ FLOORS = [
     {"data", "generators", "losses", "metrics", "schedule"},
     {"task"},
     {"callbacks"},
-    {"training", "enhance", "benchmark", "benchmark_guards"},
+    {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

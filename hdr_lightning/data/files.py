@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from hdr_lightning.data.metadata import metadata
 from hdr_lightning.data.photo import Photo, Pixels, turned
 from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
 from hdr_lightning.data.raw import read_raw
+from hdr_lightning.data.reduce import reduce
 from hdr_lightning.errors import InputError
 
 __all__ = [
@@ -60,39 +62,52 @@ SAVE_OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, shorter_side: int | None = None) -> Photo:
     """Read a photo: upright, in sRGB, grey and palette expanded to RGB, at the depth of the file.
 
     Radiance (OpenEXR, TIFF of floating-point numbers) passes the tone curve of `data.tone`; RAW is developed.
+
+    Args:
+        path: the file.
+        shorter_side: length in pixels that a longer shorter side is reduced to, or nothing for the photo as it is.
 
     Raises:
         InputError: if the file is missing, damaged, no photo or has more than `MAX_PIXELS` pixels, if its colours
             cannot be told, or if a RAW file comes and the extra `raw` is missing.
     """
     with told(path):
-        kind = file_kind(path)
-        if kind == "RAW":
-            return read_raw(path)
-        if kind == "EXR":
-            return read_exr(path)
-        if kind == "deep PNG":
-            return read_deep_png(path)
-        if kind == "TIFF":
-            with path.open("rb") as file:
-                deep = tiff_header(file).bits > 8
-            if deep:
-                return read_deep_tiff(path)
-        with path.open("rb") as file, opened(file) as image:
-            return _read_shallow(image)
+        photo = _read(path, shorter_side)
+    if shorter_side is None:
+        return photo
+    alpha = None if photo.alpha is None else reduce(photo.alpha[..., None], shorter_side)[..., 0]
+    return replace(photo, pixels=reduce(photo.pixels, shorter_side), alpha=alpha)
 
 
-def _read_shallow(image: ImageFile) -> Photo:
+def _read(path: Path, shorter_side: int | None) -> Photo:
+    """A photo by the reader of its kind; only that of JPEG reduces it."""
+    kind = file_kind(path)
+    if kind == "RAW":
+        return read_raw(path)
+    if kind == "EXR":
+        return read_exr(path)
+    if kind == "deep PNG":
+        return read_deep_png(path)
+    if kind == "TIFF":
+        with path.open("rb") as file:
+            deep = tiff_header(file).bits > 8
+        if deep:
+            return read_deep_tiff(path)
+    with path.open("rb") as file, opened(file) as image:
+        return _read_shallow(image, shorter_side)
+
+
+def _read_shallow(image: ImageFile, shorter_side: int | None) -> Photo:
     """A photo with 8 bits a channel or fewer."""
     if image.mode not in READABLE_MODES:
         raise InputError(f"expected RGB, grey or CMYK, got {image.mode}: convert it to RGB")
     file_format = photo_format(image)
     beside = metadata(image)
-    colours, alpha = _shallow_pixels(image)
+    colours, alpha = _shallow_pixels(image, shorter_side)
     pixels = turned(to_srgb(colours, beside.icc), beside.orientation)
     return Photo(
         np.ascontiguousarray(pixels),
@@ -104,9 +119,11 @@ def _read_shallow(image: ImageFile) -> Photo:
     )
 
 
-def _shallow_pixels(image: ImageFile) -> tuple[UInt8[np.ndarray, "h w *c"], UInt8[np.ndarray, "h w"] | None]:
+def _shallow_pixels(
+    image: ImageFile, shorter_side: int | None
+) -> tuple[UInt8[np.ndarray, "h w *c"], UInt8[np.ndarray, "h w"] | None]:
     """Values of grey (height, width), RGB or CMYK as they lie in the file, and transparency if there is any."""
-    fast = decode_jpeg(image)
+    fast = decode_jpeg(image, shorter_side)
     if fast is not None:
         return fast, None
     grey = image.mode in ("1", "L", "LA")

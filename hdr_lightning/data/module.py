@@ -1,9 +1,10 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning import LightningDataModule
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.contents import (
     Record,
     recorded_beside,
@@ -21,7 +23,7 @@ from hdr_lightning.data.contents import (
     refuse_shared_files,
 )
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.split_file import read_record, read_split
 from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
@@ -47,6 +49,12 @@ class PairDataModule(LightningDataModule):
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
         workers: processes that read photos; 0 reads in the training process.
         photos: folder that `predict` enhances.
+        resize: length in pixels that the shorter side of larger photos is reduced to before the crop, in validation and
+            test too; at least `crop`. `predict` keeps photos as they are.
+        cache: a folder on a local disk that keeps decoded photos, as `resize` makes them, for training and validation.
+        cache_gb: the most that the cache may hold, in 10^9 bytes.
+        stream: folder or URL of shards, as `hdr-lightning shard` writes them, for training and validation in place of
+            the files of `pairs`; `test` still reads `pairs`.
 
     Raises:
         InputError: if a number is out of range.
@@ -66,6 +74,10 @@ class PairDataModule(LightningDataModule):
         batch_size: int = 8,
         workers: int = 2,
         photos: Path | None = None,
+        resize: int | None = None,
+        cache: Path | None = None,
+        cache_gb: float = 100.0,
+        stream: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -74,6 +86,8 @@ class PairDataModule(LightningDataModule):
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
+            ("resize", crop if resize is None else resize, crop, math.inf),
+            ("cache_gb", cache_gb, 0, math.inf),
             ("folds", folds, 0, math.inf),
         ):
             if not low <= value <= high:
@@ -93,6 +107,11 @@ class PairDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.photos = photos
+        if stream is not None and cache is not None:
+            raise InputError("data.stream and data.cache exclude each other: shards are not cached, leave out one")
+        self.stream = stream
+        self.resize = resize
+        self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
 
     @cached_property
     def split(self) -> Split:
@@ -126,6 +145,10 @@ class PairDataModule(LightningDataModule):
         """Check the photos that this run opens, once for all ranks."""
         if self._stage is TrainerFn.PREDICTING:
             return
+        if self.resize is not None:
+            rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
+        if self.stream is not None and self._stage is not TrainerFn.TESTING:
+            return  # photos were checked when they were written to shards
         parts = self.split
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
@@ -147,6 +170,19 @@ class PairDataModule(LightningDataModule):
                 check_pairs(parts.train, self.augment.crop)
             check_pairs(parts.validation, crop=None)
         refuse_shared_content(parts, self.record, may_open_test=self._stage is TrainerFn.TESTING)
+        if self.cache is not None and self._stage is not TrainerFn.TESTING:
+            used = (parts.train, parts.validation) if self._stage is TrainerFn.FITTING else (parts.validation,)
+            self.cache.build(path for part in used for path in _files(part))
+
+    def _part(self, name: Literal["train", "validation"]) -> Sequence[PairPaths]:
+        if self.stream is None:
+            return self.split.train if name == "train" else self.split.validation
+        from hdr_lightning.data.stream import ShardPairs
+
+        return ShardPairs(f"{self.stream.rstrip('/')}/{name}")
+
+    def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
+        return PhotoReader(self.resize) if self.cache is None else self.cache.reader(_files(pairs))
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None
@@ -164,21 +200,25 @@ class PairDataModule(LightningDataModule):
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self.split.train, self.augment, self.split_seed)
+        dataset = PairDataset(self._part("train"), self.augment, self.split_seed, PhotoReader(self.resize))
         for photo in range(min(number, len(dataset))):
             pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name)
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.train, self.augment, self.split_seed), self.batch_size, shuffle=True)
+        train = self._part("train")
+        dataset = PairDataset(train, self.augment, self.split_seed, self._reader(train))
+        return self._loader(dataset, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.validation), batch_size=1, shuffle=False)
+        validation = self._part("validation")
+        return self._loader(PairDataset(validation, read=self._reader(validation)), batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         if self._stage is not TrainerFn.TESTING:
             raise InputError("the test set is opened by `test` alone")
-        return self._loader(PairDataset(self.split.test), batch_size=1, shuffle=False)
+        dataset = PairDataset(self.split.test, read=PhotoReader(self.resize))
+        return self._loader(dataset, batch_size=1, shuffle=False)
 
     def predict_dataloader(self) -> DataLoader[Pair]:
         if self.photos is None:
@@ -186,6 +226,10 @@ class PairDataModule(LightningDataModule):
                 "predict enhances the folder data.photos, which is not set; for single photos use `enhance`"
             )
         return self._loader(PhotoDataset(list_photos(self.photos)), batch_size=1, shuffle=False)
+
+
+def _files(pairs: Iterable[PairPaths]) -> list[Path]:
+    return [path for pair in pairs for path in (pair.source, pair.target)]
 
 
 class PhotoDataset(Dataset[Pair]):

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from hdr_lightning.data.augment import CropFlip
-from hdr_lightning.data.files import read_photo, to_tensor
+from hdr_lightning.data.cache import PhotoReader, Reader
+from hdr_lightning.data.files import to_tensor
 from hdr_lightning.data.manifest import PairPaths
 
 
@@ -45,19 +46,27 @@ class PairDataset(Dataset[Pair]):
         pairs: where they lie.
         augment: random changes, or nothing for whole photos as they are.
         seed: of the random changes.
+        read: from the file of a photo to its pixels.
     """
 
-    def __init__(self, pairs: Sequence[PairPaths], augment: CropFlip | None = None, seed: int = 0) -> None:
-        self.pairs = list(pairs)
+    def __init__(
+        self,
+        pairs: Sequence[PairPaths],
+        augment: CropFlip | None = None,
+        seed: int = 0,
+        read: Reader = PhotoReader(),  # noqa: B008 - immutable
+    ) -> None:
+        self.pairs = pairs
         self.augment = augment
         self.seed = seed
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw) -> Pair:
         paths = self.pairs[draw.photo]
-        source, target = read_photo(paths.source).pixels, read_photo(paths.target).pixels
+        source, target = self.read(paths.source), self.read(paths.target)
         if self.augment is not None:
             rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
             source, target = self.augment(source, target, rng)

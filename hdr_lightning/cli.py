@@ -28,13 +28,15 @@ OWN_VERBS = {
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "fuse-brackets": ("hdr_lightning.data.sources.brackets:fuse_brackets", "make pairs of exposure brackets"),
+    "write-manifest": ("hdr_lightning.data.sources.listing:write_manifest", "list the pairs of a public data set"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "fuse-brackets": "folder"}
 """The argument of a verb that is given without its name."""
 
 
@@ -113,7 +115,7 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help="photos or folders" if verb == "enhance" else "manifest, or two folders",
+            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
     options = parser.parse_args(words)

@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
+from hdr_lightning.data.sources import PairSource
+from hdr_lightning.data.sources.degradations import Degradation
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.errors import InputError
 
@@ -25,8 +27,9 @@ class PairDataModule(LightningDataModule):
 
     Args:
         pairs: a JSONL manifest with "src", "tar" and perhaps "group" a line, paths relative to it; or a folder of
-            sources and a folder of targets whose photos have the same names.
-        test: what is held out: the first k pairs, a list of their "src", or a manifest of its own.
+            sources and a folder of targets whose photos have the same names; or a source such as FiveK or LOLv1.
+        test: what is held out: the first k pairs, a list of their "src", or a manifest of its own; without it the test
+            set that the source's publisher names, or else the first five pairs.
         validation: share of the remaining pairs (whole groups) that validate, in (0, 1).
         split_seed: chooses which.
         crop: side of the random square that training sees, in pixels.
@@ -41,8 +44,8 @@ class PairDataModule(LightningDataModule):
 
     def __init__(
         self,
-        pairs: Path | tuple[Path, Path] | None = None,
-        test: int | list[str] | Path = 5,
+        pairs: PairSource | list[Path] | Path | None = None,
+        test: int | list[str] | Path | None = None,
         validation: float = 0.1,
         split_seed: int = 0,
         crop: int = 256,
@@ -83,7 +86,17 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
-        return split_pairs(read_pairs(self.pairs), self.test, self.validation, self.split_seed)
+        if isinstance(self.pairs, PairSource):
+            pairs = self.pairs.pairs()
+            published = self.pairs.published_test() if self.test is None else None
+        else:
+            pairs, published = read_pairs(self.pairs), None
+        test = self.test if self.test is not None else 5 if published is None else published
+        return split_pairs(pairs, test, self.validation, self.split_seed)
+
+    @property
+    def _degradations(self) -> Sequence[Degradation]:
+        return self.pairs.degradations if isinstance(self.pairs, PairSource) else ()
 
     @property
     def _stage(self) -> TrainerFn:
@@ -94,21 +107,25 @@ class PairDataModule(LightningDataModule):
         """Check the photos that this run opens, once for all ranks."""
         if self._stage is TrainerFn.PREDICTING:
             return
+        if isinstance(self.pairs, PairSource):
+            self.pairs.prepare()
         parts = self.split
         assert self.pairs is not None
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
             + (f", {len(parts.left_out)} left out (in a group of the test set)" if parts.left_out else "")
         )
+        degraded = bool(self._degradations)
         if self._stage is TrainerFn.TESTING:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
-            check_pairs(parts.test, crop=None)
+            check_pairs(parts.test, None, degraded)
         else:
             if self._stage is TrainerFn.FITTING:
-                check_pairs(parts.train, self.augment.crop)
-            check_pairs(parts.validation, crop=None)
-        manifest = self.test if isinstance(self.test, Path) else self.pairs
+                check_pairs(parts.train, self.augment.crop, degraded)
+            check_pairs(parts.validation, None, degraded)
+        manifest = self.pairs.manifest if isinstance(self.pairs, PairSource) else self.pairs
+        manifest = self.test if isinstance(self.test, Path) else manifest
         refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
@@ -127,21 +144,27 @@ class PairDataModule(LightningDataModule):
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self.split.train, self.augment, self.split_seed)
+        dataset = self._training_set()
         for photo in range(min(number, len(dataset))):
             pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name)
 
+    def _training_set(self) -> PairDataset:
+        return PairDataset(self.split.train, self.augment, self.split_seed, self._degradations)
+
     def train_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.train, self.augment, self.split_seed), self.batch_size, shuffle=True)
+        return self._loader(self._training_set(), self.batch_size, shuffle=True)
+
+    def _whole(self, pairs: Sequence[PairPaths]) -> PairDataset:
+        return PairDataset(pairs, seed=self.split_seed, degradations=self._degradations)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.validation), batch_size=1, shuffle=False)
+        return self._loader(self._whole(self.split.validation), batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         if self._stage is not TrainerFn.TESTING:
             raise InputError("the test set is opened by `test` alone")
-        return self._loader(PairDataset(self.split.test), batch_size=1, shuffle=False)
+        return self._loader(self._whole(self.split.test), batch_size=1, shuffle=False)
 
     def predict_dataloader(self) -> DataLoader[Pair]:
         if self.photos is None:

@@ -4,6 +4,7 @@ What a sample looks like depends on (seed, epoch, photo) alone, whatever the num
 says which epoch it draws for, and the data set makes a random generator of those three numbers.
 """
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths
+from hdr_lightning.data.sources.degradations import Degradation, degrade
 
 
 class Pair(NamedTuple):
@@ -45,22 +47,35 @@ class PairDataset(Dataset[Pair]):
         pairs: where they lie.
         augment: random changes, or nothing for whole photos as they are.
         seed: of the random changes.
+        degradations: what makes the source of the target; without augmentation always the same for the same name.
     """
 
-    def __init__(self, pairs: Sequence[PairPaths], augment: CropFlip | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[PairPaths],
+        augment: CropFlip | None = None,
+        seed: int = 0,
+        degradations: Sequence[Degradation] = (),
+    ) -> None:
         self.pairs = list(pairs)
         self.augment = augment
         self.seed = seed
+        self.degradations = degradations
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw) -> Pair:
         paths = self.pairs[draw.photo]
-        source, target = read_photo(paths.source).pixels, read_photo(paths.target).pixels
+        target = read_photo(paths.target).pixels
+        source = target if self.degradations else read_photo(paths.source).pixels
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
         if self.augment is not None:
-            rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
             source, target = self.augment(source, target, rng)
+        if self.degradations:
+            if self.augment is None:
+                rng = np.random.default_rng([self.seed, zlib.crc32(paths.name.encode())])
+            source = degrade(target, self.degradations, rng)
         return Pair(to_tensor(source), to_tensor(target), paths.name)
 
 

@@ -118,6 +118,6 @@ def _run_function(verb: str, words: list[str]) -> Any:
             help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    options = parser.parse_args(words)
+    options = parser.instantiate(parser.parse_args(words))
     options.pop("config", None)
     return function(**options.as_dict())

@@ -86,13 +86,13 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
+        test = self.test
         if isinstance(self.pairs, PairSource):
             pairs = self.pairs.pairs()
-            published = self.pairs.published_test() if self.test is None else None
+            test = self.pairs.published_test() if test is None else test
         else:
-            pairs, published = read_pairs(self.pairs), None
-        test = self.test if self.test is not None else 5 if published is None else published
-        return split_pairs(pairs, test, self.validation, self.split_seed)
+            pairs = read_pairs(self.pairs)
+        return split_pairs(pairs, 5 if test is None else test, self.validation, self.split_seed)
 
     @property
     def _degradations(self) -> Sequence[Degradation]:

@@ -9,6 +9,7 @@ from hdr_lightning.data.sources.degradations import (
     Grey,
     Jpeg,
     MotionBlur,
+    OneOf,
     SensorNoise,
     Underexposure,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "LOLv1",
     "LOLv2",
     "MotionBlur",
+    "OneOf",
     "PairSource",
     "SensorNoise",
     "Underexposure",

@@ -176,6 +176,32 @@ class Jpeg(Degradation):
         return np.asarray(Image.open(file)).astype(np.float32) / np.float32(255)
 
 
+class OneOf(Degradation):
+    """One of several degradations, each as likely, such as one kind of blur.
+
+    Args:
+        choices: all of light, or all of code values.
+        skip: probability that nothing is done, in [0, 1].
+    """
+
+    def __init__(self, choices: list[Degradation], skip: float = 0.0) -> None:
+        if len({choice.linear for choice in choices}) != 1:
+            raise InputError(
+                "choices are to be all of light or all of code values (Jpeg), got "
+                + (", ".join(type(choice).__name__ for choice in choices) or "none")
+            )
+        if not 0 <= skip <= 1:
+            raise InputError(f"skip is to lie between 0 and 1, got {skip}")
+        self.choices = choices
+        self.skip = skip
+        self.linear = choices[0].linear
+
+    def __call__(self, picture: Picture, rng: np.random.Generator) -> Picture:
+        if rng.random() < self.skip:
+            return picture
+        return self.choices[int(rng.integers(len(self.choices)))](picture, rng)
+
+
 def degrade(pixels: Pixels, steps: Sequence[Degradation], rng: np.random.Generator) -> Pixels:
     """Make a bad photo of a clean one.
 

@@ -42,5 +42,9 @@ class DegradedPhotos(PairSource):
             raise InputError(f"{self.photos}: expected clean photos in this folder or below, found none")
         return [pair_of(path, path, self.folder, self._group(path)) for path in photos]
 
+    @property
+    def manifest(self) -> Path:
+        return self.photos if self.photos.is_file() else super().manifest
+
     def _group(self, path: Path) -> str:
         return path.parent.relative_to(self.folder).as_posix() if path.parent != self.folder else ""

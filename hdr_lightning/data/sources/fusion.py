@@ -5,7 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8, UInt16
 from numpy.typing import NDArray
 
 from hdr_lightning.data.sources.degradations import Pixels
@@ -17,6 +17,11 @@ COARSE = 512
 CLEAR_PEAK = 7.0
 """Standard deviations by which the best shift stands out, at least. Photographed brackets gave 9.5 to 73, rendered ones
 of +-3 and +-5 stops 6.9 to 38; pairs of different scenes 3.2 to 12.7, half of them below 6.3."""
+
+
+Cropped = (
+    UInt8[np.ndarray, "rows columns 3"] | UInt16[np.ndarray, "rows columns 3"] | Float32[np.ndarray, "rows columns 3"]
+)
 
 
 def fuse(exposures: Sequence[Pixels]) -> Pixels:
@@ -39,7 +44,7 @@ def fuse(exposures: Sequence[Pixels]) -> Pixels:
     return clipped if dtype == np.float32 else (clipped * np.float32(peak) + np.float32(0.5)).astype(dtype)
 
 
-def align(exposures: Sequence[Pixels], reference: int) -> tuple[list[Pixels], list[tuple[int, int]]]:
+def align(exposures: Sequence[Pixels], reference: int) -> tuple[list[Cropped], list[tuple[int, int]]]:
     """Move exposures onto one of them by whole pixels, and crop all to what they share.
 
     Whole pixels keep every value as it was. Turns and changes of perspective are not undone.
@@ -69,7 +74,7 @@ def align(exposures: Sequence[Pixels], reference: int) -> tuple[list[Pixels], li
     return moved, shifts
 
 
-Directions = Float32[np.ndarray, "h w 2"]
+Directions = Float32[np.ndarray, "_ _ 2"]
 """Direction of the gradient at each pixel, its length 1 at edges and 0 where the picture is flat or clipped."""
 
 

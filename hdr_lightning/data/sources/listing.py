@@ -20,11 +20,8 @@ def write_manifest(pairs: PairSource, output: Path | None = None) -> Path:
         The manifest.
 
     Raises:
-        InputError: if the layout is another one, the manifest is there already or cannot be written, or sources are
-            made on reading.
+        InputError: if the layout is another one, or the manifest is there already or cannot be written.
     """
-    if pairs.degradations:
-        raise InputError(f"{type(pairs).__name__} makes its sources on reading: there are no pairs of files to list")
     pairs.prepare()
     path = pairs.manifest if output is None else output
     rows = [

@@ -63,6 +63,8 @@ class Fusing:
 class ExposureBrackets(PairSource):
     """Brackets that make their own targets: each scene's exposures are aligned and fused once, before training.
 
+    Fusing opens all brackets, those of a later test set too; training then opens its own alone.
+
     Args:
         folder: the brackets.
         output: folder for the fusions and the manifest, outside the folder of the brackets or in it.
@@ -217,7 +219,7 @@ def _taken(photo: Path) -> tuple[float, float]:
     try:
         seconds = (datetime.strptime(moment, "%Y:%m:%d %H:%M:%S") - datetime(1970, 1, 1)).total_seconds()
         fraction = float(f"0.{str(tags.get(ExifTags.Base.SubsecTimeOriginal, '0')).strip()}")
-        return seconds + fraction, float(tags.get(ExifTags.Base.ExposureTime, 0))
+        return seconds + fraction, max(0.0, float(tags.get(ExifTags.Base.ExposureTime, 0)))
     except ValueError:
         raise InputError(
             f"{photo}: expected the time at which it was taken in its EXIF block, got {moment!r}: set group_by to "
@@ -264,7 +266,7 @@ def _request(fusing: Fusing, photos: Sequence[Path]) -> dict[str, object]:
 def _is_done(fusing: Fusing, name: str, photos: Sequence[Path]) -> bool:
     try:
         record = json.loads(_record(fusing, name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError):
         return False
     there = all((fusing.output / row[key]).is_file() for row in record["pairs"] for key in ("src", "tar"))
     return bool(there and record["request"] == _request(fusing, photos))

@@ -234,11 +234,14 @@ def convolve(picture: Picture, kernel: NDArray[np.floating]) -> Picture:
     """
     radius = kernel.shape[0] // 2
     height, width = picture.shape[:2]
-    padded = np.pad(picture.transpose(2, 0, 1), ((0, 0), (radius, radius), (radius, radius)), "reflect")
-    size = padded.shape[1:]
+    size = [-(-(length + 2 * radius) // 32) * 32 for length in (height, width)]  # of small prime factors, which is fast
     response = np.fft.rfft2((kernel / kernel.sum()).astype(np.float32), size)
-    blurred = np.fft.irfft2(np.fft.rfft2(padded) * response, size)
-    return blurred[:, 2 * radius :, 2 * radius :][:, :height, :width].transpose(1, 2, 0).astype(np.float32)
+    blurred = np.empty_like(picture)
+    for channel in range(3):  # one at a time, for the memory
+        padded = np.pad(picture[..., channel], radius, "reflect")
+        filtered = np.fft.irfft2(np.fft.rfft2(padded, size) * response, size)
+        blurred[..., channel] = filtered[2 * radius :, 2 * radius :][:height, :width]
+    return blurred
 
 
 def _decode(encoded: Picture) -> Picture:

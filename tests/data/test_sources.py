@@ -202,6 +202,17 @@ def test_trains_a_step_and_tests(fixture, words, request, tmp_path, monkeypatch)
     assert (main(["test", *words, f"--ckpt_path={run}"]) / "report.html").is_file()
 
 
+def test_fit_opens_no_photo_of_the_published_test_set(lol_v1, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in lol_v1.glob("eval15/*/*.png"):
+        path.write_bytes(b"no photo, and of a size of its own" + path.parent.name.encode() + path.name.encode())
+    words = ["--data.pairs=LOLv1", f"--data.pairs.folder={lol_v1}", *TINY]
+    main(["fingerprint", str(main(["write-manifest", "--pairs=LOLv1", f"--pairs.folder={lol_v1}"]))])
+    run = main(["fit", *words, *FIT])
+    with pytest.raises(SystemExit):
+        main(["test", *words, f"--ckpt_path={run}"])
+
+
 def test_a_source_is_configured_in_yaml(lol_v1, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["fingerprint", str(main(["write-manifest", "--pairs=LOLv1", f"--pairs.folder={lol_v1}"]))])

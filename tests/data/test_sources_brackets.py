@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import TINY
 from PIL import ExifTags, Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from hdr_lightning.cli import main
 from hdr_lightning.data.files import read_photo
@@ -223,6 +224,33 @@ def test_wrong_groups_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["fuse-brackets", str(folder), f"--output={tmp_path / 'fused'}", "--group_by=name"])
     assert "expected 2 to 24 exposures a scene, got 1 for hall" in capsys.readouterr().err
+
+
+REAL = ("iccv17_Seq_11", "iccv17_Seq_25", "iccv17_Seq_72", "iccv17_Seq_69")
+
+
+def test_real_brackets_give_the_fusion_that_others_made_of_them(shared, tmp_path):
+    """These scenes have three exposures; their targets were fused elsewhere and kept as JPEG."""
+    folder = shared / "brackets"
+    (tmp_path / "real").mkdir()
+    for scene in REAL:
+        for exposure in "muo":
+            (tmp_path / "real" / f"{scene}__{exposure}.jpg").symlink_to(folder / "input" / f"{scene}__{exposure}.jpg")
+    manifest = main(["fuse-brackets", str(tmp_path / "real"), f"--output={tmp_path / 'fused'}", "--group_by=name"])
+    assert [row["src"][-5] for row in rows(manifest)] == list("umo" * len(REAL))
+    targets = {row["src"]: row["tar"] for row in rows(folder / "pairs.jsonl")}
+    for scene in REAL:
+        theirs = read_photo(folder / targets[f"input/{scene}__m.jpg"]).pixels
+        ours = read_photo(tmp_path / "fused" / "target" / f"{scene}.png").pixels
+        assert peak_signal_noise_ratio(theirs, ours) > 43
+
+
+@pytest.mark.parametrize("scene", REAL)
+def test_known_shifts_of_real_exposures_are_undone_exactly(scene, shared):
+    photos = [read_photo(shared / "brackets" / "input" / f"{scene}__{exposure}.jpg").pixels for exposure in "umo"]
+    shifts = [(9, -14), (0, 0), (-17, 6)]
+    moved = [photo[20 - y : -20 - y, 20 - x : -20 - x] for photo, (x, y) in zip(photos, shifts, strict=True)]
+    assert align(moved, reference=1)[1] == shifts
 
 
 def test_training_fuses_first(scenes, tmp_path, monkeypatch):

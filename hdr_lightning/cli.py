@@ -27,7 +27,8 @@ OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
-    "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
+    "fingerprint": ("hdr_lightning.data.contents:fingerprint", "record the content of a data set's photos"),
+    "split": ("hdr_lightning.data.split_file:write_split", "divide a data set once, into a file to keep"),
     "fuse-brackets": ("hdr_lightning.data.sources.brackets:fuse_brackets", "make pairs of exposure brackets"),
     "write-manifest": ("hdr_lightning.data.sources.listing:write_manifest", "list the pairs of a public data set"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
@@ -36,7 +37,7 @@ OWN_VERBS = {
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "fuse-brackets": "folder"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "split": "pairs", "fuse-brackets": "folder"}
 """The argument of a verb that is given without its name."""
 
 

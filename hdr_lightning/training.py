@@ -212,6 +212,8 @@ class EnhancementCLI(LightningCLI):
         own: list[Callback] = []
         if self.verb == "fit":
             own += [LearningRateMonitor(logging_interval="epoch"), callbacks.Speed(), callbacks.LastValidation()]
+        if self.verb == "test":
+            own += [callbacks.CountOpenings()]
         if self.verb == "predict":
             own += [callbacks.PhotoWriter()]
         if config.enable_progress_bar is not False and not watched_live():

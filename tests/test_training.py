@@ -259,6 +259,30 @@ class TestTest:
             mean = sum(float(row[name]) for row in rows) / len(rows)
             assert float(logged[f"test/{name}"]) == pytest.approx(mean, rel=1e-4)
 
+    def test_each_opening_is_counted(self, trained, options, demo, here, capsys):
+        """In the run's log, and in a book beside the runs."""
+        words = ["test", *options, f"--ckpt_path={trained}", "--trainer.default_root_dir=runs/counted"]
+        for number in (1, 2):
+            folder = main(words)
+            assert float(table(folder / "metrics.csv")[-1]["test/openings"]) == number
+        rows = table(folder.parent / "test_openings.csv")
+        assert [row["run"] for row in rows] == ["test_0", "test_1"]
+        assert all(Path(row["checkpoint"]).is_file() for row in rows)
+
+    def test_a_split_file_decides_and_a_changed_photo_is_refused(self, trained, options, demo, capsys):
+        words = ["test", *options, f"--ckpt_path={trained}"]
+        split = main(["split", str(demo), "--test=3", "--validation=0.3", f"--output={demo.parent / 'once.json'}"])
+        assert len(table(main([*words, f"--data.split={split}"]) / "photos.csv")) == 3
+        photo = read_pairs(demo)[1].target
+        before = photo.read_bytes()
+        photo.write_bytes(before + b"\0")
+        try:
+            with pytest.raises(SystemExit):
+                main([*words, f"--data.split={split}"])
+        finally:
+            photo.write_bytes(before)
+        assert "is not the photo that" in capsys.readouterr().err
+
     def test_the_checkpoint_decides_the_generator(self, trained, options):
         folder = main(["test", *options, "--model.generator.init_args.width=8", f"--ckpt_path={trained}"])
         config = yaml.safe_load((folder / "config.yaml").read_text())

@@ -1,5 +1,6 @@
 """What happens beside training: one verb each."""
 
+from hdr_lightning.callbacks.count_openings import CountOpenings
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
@@ -13,6 +14,7 @@ from hdr_lightning.callbacks.speed import Speed
 
 __all__ = [
     "CheckLoss",
+    "CountOpenings",
     "GradientGuard",
     "LastValidation",
     "LineProgress",

@@ -13,12 +13,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.contents import (
+    Record,
+    recorded_beside,
+    refuse_changed,
+    refuse_shared_content,
+    refuse_shared_files,
+)
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.sources import PairSource
 from hdr_lightning.data.sources.degradations import Degradation
-from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
+from hdr_lightning.data.split_file import read_record, read_split
+from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
 from hdr_lightning.errors import InputError
 
 
@@ -26,12 +34,17 @@ class PairDataModule(LightningDataModule):
     """Pairs of unedited and edited photos, split into training, validation and a held-out test set.
 
     Args:
-        pairs: a JSONL manifest with "src", "tar" and perhaps "group" a line, paths relative to it; or a folder of
-            sources and a folder of targets whose photos have the same names; or a source such as FiveK or LOLv1.
-        test: what is held out: the first k pairs, a list of their "src", or a manifest of its own; without it the test
-            set that the source's publisher names, or else the first five pairs.
+        pairs: a manifest (JSONL, CSV, Parquet) with "src", "tar" and perhaps "group", paths relative to it; or a folder
+            of sources and a folder of targets whose photos have the same names; or a source such as FiveK or LOLv1.
+        test: what is held out: the first k pairs, a share of them, a list of their "src", or a manifest of its own;
+            without it the test set that the source's publisher names, or else the first five pairs.
         validation: share of the remaining pairs (whole groups) that validate, in (0, 1).
         split_seed: chooses which.
+        folds: divide the remaining pairs (whole groups) into so many parts, of which one validates; 0 takes
+            `validation` instead.
+        fold: which, from 0.
+        split: a file of `hdr-lightning split` that says all this; then `test`, `validation`, `split_seed` and `folds`
+            are not used.
         crop: side of the random square that training sees, in pixels.
         flip: probability of a horizontal flip in training.
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
@@ -45,9 +58,12 @@ class PairDataModule(LightningDataModule):
     def __init__(
         self,
         pairs: PairSource | list[Path] | Path | None = None,
-        test: int | list[str] | Path | None = None,
+        test: HeldOut | None = None,
         validation: float = 0.1,
         split_seed: int = 0,
+        folds: int = 0,
+        fold: int = 0,
+        split: Path | None = None,
         crop: int = 256,
         flip: float = 0.5,
         batch_size: int = 8,
@@ -61,6 +77,7 @@ class PairDataModule(LightningDataModule):
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
+            ("folds", folds, 0, math.inf),
         ):
             if not low <= value <= high:
                 raise InputError(
@@ -72,6 +89,9 @@ class PairDataModule(LightningDataModule):
         self.test = test
         self.validation = validation
         self.split_seed = split_seed
+        self.folds = folds
+        self.fold = fold
+        self.split_file = split
         self.augment = CropFlip(crop, flip)
         self.batch_size = batch_size
         self.workers = workers
@@ -86,13 +106,24 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
+        pairs = read_pairs(self.pairs) if not isinstance(self.pairs, PairSource) else Pairs.of(self.pairs.pairs())
+        if self.split_file is not None:
+            return read_split(self.split_file, pairs, self.fold)
         test = self.test
-        if isinstance(self.pairs, PairSource):
-            pairs = self.pairs.pairs()
-            test = self.pairs.published_test() if test is None else test
-        else:
-            pairs = read_pairs(self.pairs)
-        return split_pairs(pairs, 5 if test is None else test, self.validation, self.split_seed)
+        if test is None and isinstance(self.pairs, PairSource):
+            test = self.pairs.published_test()
+        validation = Fold(self.fold, self.folds) if self.folds else self.validation
+        return split_pairs(pairs, 5 if test is None else test, validation, self.split_seed)
+
+    @cached_property
+    def record(self) -> Record:
+        """What is known of the content of the test photos without opening them."""
+        if self.split_file is not None:
+            return read_record(self.split_file)
+        assert self.pairs is not None
+        if isinstance(self.test, Path):
+            return recorded_beside(self.test)
+        return self.pairs.record() if isinstance(self.pairs, PairSource) else recorded_beside(self.pairs)
 
     @property
     def _degradations(self) -> Sequence[Degradation]:
@@ -110,23 +141,27 @@ class PairDataModule(LightningDataModule):
         if isinstance(self.pairs, PairSource):
             self.pairs.prepare()
         parts = self.split
-        assert self.pairs is not None
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
-            + (f", {len(parts.left_out)} left out (in a group of the test set)" if parts.left_out else "")
+            + (
+                f", {len(parts.left_out)} left out (in a group of the test set, or in no part)"
+                if parts.left_out
+                else ""
+            )
         )
+        refuse_shared_files(parts)
         degraded = bool(self._degradations)
         if self._stage is TrainerFn.TESTING:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
+            if not refuse_changed(parts.test, self.record):
+                rank_zero_info(f"the content of the test photos is on no record: {self.record.remedy}")
             check_pairs(parts.test, None, degraded)
         else:
             if self._stage is TrainerFn.FITTING:
                 check_pairs(parts.train, self.augment.crop, degraded)
             check_pairs(parts.validation, None, degraded)
-        manifest = self.pairs.manifest if isinstance(self.pairs, PairSource) else self.pairs
-        manifest = self.test if isinstance(self.test, Path) else manifest
-        refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
+        refuse_shared_content(parts, self.record, may_open_test=self._stage is TrainerFn.TESTING)
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None

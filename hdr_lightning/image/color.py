@@ -69,6 +69,11 @@ def hue_direction(image: Image, damping: float = 0.05) -> Float[Tensor, "*n 3 h 
     return _unit(torch.cat((plane, torch.full_like(plane[..., :1, :, :], damping)), dim=-3))
 
 
+def hue_distance(first: Image, second: Image) -> Plane:
+    """(1 - cos of the difference in hue) / 2, in [0, 1]; 0 where neither has a colour."""
+    return (hue_direction(first) - hue_direction(second)).square().sum(dim=-3, keepdim=True) / 4
+
+
 def _unit(vectors: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
     return vectors * vectors.square().sum(dim=-3, keepdim=True).rsqrt()
 

@@ -3,10 +3,10 @@
 import torch
 
 from hdr_lightning.errors import InputError
-from hdr_lightning.image.color import ciede2000, direction, hue_direction, lab, saturation
+from hdr_lightning.image.color import ciede2000, direction, hue_distance, lab, saturation
 from hdr_lightning.image.filters import pyramid
 from hdr_lightning.image.statistics import histogram, histogram_distance
-from hdr_lightning.losses.term import LossTerm, Pictures, Scalar, not_negative
+from hdr_lightning.losses.term import LossTerm, Pictures, Scalar, not_negative, weighted_mean
 
 
 class Saturation(LossTerm):
@@ -98,11 +98,10 @@ class HSV(LossTerm):
         self.shares = (hue, saturation, value)
 
     def measure(self, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
-        hue = (hue_direction(prediction) - hue_direction(target)).square().sum(dim=1).mean() / 4
+        hue = hue_distance(prediction, target).mean()
         full = (saturation(prediction) - saturation(target)).abs().mean()
         value = (prediction.amax(dim=1) - target.amax(dim=1)).abs().mean()
-        weighted = [share * part for share, part in zip(self.shares, (hue, full, value), strict=True)]
-        return torch.stack(weighted).sum() / sum(self.shares)
+        return weighted_mean((hue, full, value), self.shares)
 
 
 class ColorDirection(LossTerm):

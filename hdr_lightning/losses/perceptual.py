@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdr_lightning.errors import InputError
 from hdr_lightning.image.statistics import gram_matrix
 from hdr_lightning.losses.networks import Frozen, Network, extra, fill, read_features
-from hdr_lightning.losses.term import LossTerm, Pictures, Scalar
+from hdr_lightning.losses.term import LossTerm, Pictures, Scalar, weighted_mean
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the RGB of ImageNet, which torchvision's networks expect to be taken off."""
@@ -120,11 +120,8 @@ class VGG(LossTerm):
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(prediction)
-        parts = [
-            weight * self._distance(self._aspect(found[name]), self._aspect(wanted[name]))
-            for name, weight in self.layers.items()
-        ]
-        return torch.stack(parts).sum() / sum(self.layers.values())
+        parts = [self._distance(self._aspect(found[name]), self._aspect(wanted[name])) for name in self.layers]
+        return weighted_mean(parts, list(self.layers.values()))
 
     def _aspect(self, features: Features) -> Tensor:
         """What of the features is compared."""

@@ -1,7 +1,9 @@
 """The contract of every loss term."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -46,6 +48,11 @@ class LossTerm(nn.Module, ABC):
             target: the edited photos, in [0, 1].
             source: the unedited photos, in [0, 1].
         """
+
+
+def weighted_mean(parts: Sequence[Scalar], weights: Sequence[float]) -> Scalar:
+    """Mean of a term's own parts."""
+    return torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum() / sum(weights)
 
 
 def not_negative(term: LossTerm, **numbers: float) -> None:

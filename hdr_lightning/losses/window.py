@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
-from hdr_lightning.image.color import hue_direction, luminance, saturation
+from hdr_lightning.image.color import hue_distance, luminance, saturation
 from hdr_lightning.image.regions import bright_mask, changed_mask, mean_within, percentile, zones
 from hdr_lightning.image.statistics import histogram, histogram_distance
 from hdr_lightning.image.types import Plane
-from hdr_lightning.losses.term import LossTerm, Pictures, Scalar, not_negative
+from hdr_lightning.losses.term import LossTerm, Pictures, Scalar, not_negative, weighted_mean
 
 
 class WindowL1(LossTerm):
@@ -94,8 +94,7 @@ class ZoneL1(LossTerm):
 
     def _compare(self, prediction: Pictures, target: Pictures, masks: tuple[Plane, Plane, Plane]) -> Scalar:
         error = (prediction - target).abs().mean(dim=1, keepdim=True)
-        weighted = [share * mean_within(error, mask).mean() for share, mask in zip(self.shares, masks, strict=True)]
-        return torch.stack(weighted).sum() / sum(self.shares)
+        return weighted_mean([mean_within(error, mask).mean() for mask in masks], self.shares)
 
 
 class AdaptiveZones(ZoneL1):
@@ -260,11 +259,10 @@ class BrightColor(LossTerm):
 
     def measure(self, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
         mask = bright_mask(target, self.threshold)
-        hue = (hue_direction(prediction) - hue_direction(target)).square().sum(dim=1, keepdim=True) / 4
+        hue = hue_distance(prediction, target)
         chroma = (saturation(prediction) - saturation(target)).abs()
         rgb = (prediction - target).abs().mean(dim=1, keepdim=True)
         weights = mask.expand_as(target).flatten(0, 1).flatten(1)
         both = [histogram(x.flatten(0, 1).flatten(1), 64, weights) for x in (prediction, target)]
         parts = [*(mean_within(each, mask).mean() for each in (hue, chroma, rgb)), histogram_distance(*both).mean()]
-        weighted = [share * part for share, part in zip(self.shares, parts, strict=True)]
-        return torch.stack(weighted).sum() / sum(self.shares)
+        return weighted_mean(parts, self.shares)

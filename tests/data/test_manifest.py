@@ -1,8 +1,14 @@
+import csv
 import json
+import pickle
+import subprocess
+import sys
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import Pairs, list_photos, read_pairs
 from hdr_lightning.errors import InputError
 
 
@@ -35,6 +41,123 @@ def test_bad_manifests_are_refused_by_line(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_pairs(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_csv_and_parquet_say_the_same_as_jsonl(suffix, tmp_path):
+    """Written by pandas' and Python's own writers' formats, with a pair that has no group."""
+    rows = [
+        {"src": "a, 1.png", "tar": "b.png", "group": "007"},
+        {"src": "é.png", "tar": "d.png", "group": None},
+        {"src": "2", "tar": "3", "group": "7"},
+    ]
+    path = tmp_path / f"pairs.{suffix}"
+    if suffix == "csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["src", "tar", "group"])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif suffix == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps({k: v for k, v in row.items() if v}) + "\n" for row in rows))
+    pairs = read_pairs(path)
+    assert [pair.name for pair in pairs] == ["a, 1.png", "é.png", "2"]
+    assert [pair.group for pair in pairs] == ["007", str(tmp_path / "é.png"), "7"]
+    assert pairs[2].target == tmp_path / "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("src,tar,gruop\na,b,c\n", 'expected the columns "src", "tar" and perhaps "group", got src, tar, gruop'),
+        ("src,tar\na,b\nc,\n", r'row 2: expected text for the keys "src" and "tar", got none for "tar"'),
+        ("src,tar\na,b,c\n", "cannot be read as a manifest"),
+        ("src,tar\n", "the manifest is empty"),
+        ("", "cannot be read as a manifest"),
+        ("src,tar\na,b\na,c\n", "a is the source of more than one pair"),
+    ],
+)
+def test_bad_csv_is_refused(text, message, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_pairs(path)
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "pairs.parquet").write_text("hello")
+    with pytest.raises(InputError, match="cannot be read as a manifest"):
+        read_pairs(tmp_path / "pairs.parquet")
+
+
+def test_pairs_are_a_sequence_of_views(tmp_path):
+    """As a list of the same pairs is."""
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(f'{{"src": "{n}.png", "tar": "{n}_t.png"}}\n' for n in range(5)))
+    pairs = read_pairs(path)
+    listed = list(pairs)
+    assert Pairs.of(listed) == pairs
+    assert list(pairs[1:4]) == listed[1:4]
+    assert list(reversed(pairs[::2])) == listed[::2][::-1]
+    assert pairs[-1] == listed[-1]
+    assert pickle.loads(pickle.dumps(pairs[3:])) == pairs[3:]  # as workers that are not forked get it
+    with pytest.raises(IndexError):
+        pairs[5]
+
+
+@pytest.mark.parametrize("lengths", [[3], [1, 2, 3, 40]])
+def test_a_repeated_name_among_many_is_found(lengths, tmp_path):
+    names = [str(n).zfill(lengths[n % len(lengths)]) for n in range(100, 5000)]
+    path = tmp_path / "pairs.jsonl"
+    rows = [json.dumps({"src": name, "tar": "x"}) for name in names]
+    path.write_text("\n".join(rows))
+    assert len(read_pairs(path)) == len(names)
+    path.write_text("\n".join([*rows, rows[1234]]))
+    with pytest.raises(InputError, match=f"{names[1234]} is the source of more than one pair"):
+        read_pairs(path)
+
+
+@pytest.mark.slow
+def test_ten_million_pairs_open_split_and_shard(tmp_path):
+    """Within two gigabytes, workers included, as a process of its own says; shards neither overlap nor leave out."""
+    path = tmp_path / "pairs.jsonl"
+    number = 10_000_000
+    with path.open("w") as file:
+        for n in range(0, number, 100_000):
+            file.write(
+                "".join(
+                    f'{{"src": "{i // 12}/{i}_src.jpg", "tar": "{i // 12}/{i}_tar.jpg", "group": "house {i // 12}"}}\n'
+                    for i in range(n, n + 100_000)
+                )
+            )
+    code = f"""
+import json, os, resource
+from pathlib import Path
+import numpy as np
+from torch.utils.data import DataLoader
+from hdr_lightning.data.manifest import read_pairs
+from hdr_lightning.data.pairs import EpochSampler, PairDataset
+from hdr_lightning.data.splits import split_pairs
+
+class Names(PairDataset):
+    def __getitem__(self, draw):
+        return draw.photo if self.pairs[draw.photo].name else None
+
+split = split_pairs(read_pairs(Path({str(path)!r})), 0.001, 0.01, 0)
+assert not np.intersect1d(split.train.rows, split.validation.rows).size
+train = split.train
+shards = [EpochSampler(len(train), 3, True, rank, 2) for rank in range(2)]
+loader = DataLoader(Names(train), 4096, sampler=shards[0], num_workers=2)
+batches = [next(iter(loader))]
+seen = [np.fromiter((draw.photo for draw in shard), np.int64) for shard in shards]
+assert batches[0].tolist() == seen[0][:4096].tolist()
+assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(len(train) - len(train) % 2))
+smaps = Path("/proc/self/smaps_rollup").read_text().split()
+print(json.dumps(dict(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, pairs=len(train))))
+"""
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert json.loads(out)["pairs"] == pytest.approx(0.989 * number, rel=0.01)
 
 
 def test_encodings(tmp_path):

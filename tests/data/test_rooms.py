@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from hdr_lightning.data.audit import check_pairs
+from hdr_lightning.data.contents import recorded_beside, refuse_shared_content
 from hdr_lightning.data.files import read_photo
 from hdr_lightning.data.manifest import read_pairs
 from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.data.rooms.develop import edit, photograph
 from hdr_lightning.data.rooms.furnish import Furnisher
 from hdr_lightning.data.rooms.render import render
-from hdr_lightning.data.splits import refuse_shared_content, split_pairs
+from hdr_lightning.data.splits import split_pairs
 from hdr_lightning.errors import InputError
 
 
@@ -85,7 +86,7 @@ def test_the_set_passes_its_own_checks(demo):
     pairs = read_pairs(demo)
     check_pairs(pairs, crop=32)
     parts = split_pairs(pairs, test=5, validation=0.1, seed=0)
-    refuse_shared_content(parts, demo, may_open_test=False)
+    refuse_shared_content(parts, recorded_beside(demo), may_open_test=False)
     assert read_photo(pairs[0].source).pixels.shape == (32, 48, 3)
 
 

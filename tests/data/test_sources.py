@@ -263,6 +263,9 @@ def test_photos_of_one_size_are_told_apart_by_the_fingerprint(lol_v1, tmp_path, 
     words = ["fit", "--data.pairs=LOLv1", f"--data.pairs.folder={lol_v1}", *TINY, *FIT]
     with pytest.raises(SystemExit):
         main(words)
-    assert "run `hdr-lightning fingerprint" in capsys.readouterr().err
+    assert (
+        "run `hdr-lightning write-manifest --pairs=LOLv1` with the options of data.pairs, then `hdr-"
+        in capsys.readouterr().err
+    )
     main(["fingerprint", str(main(["write-manifest", "--pairs=LOLv1", f"--pairs.folder={lol_v1}"]))])
     assert main(words).is_dir()

@@ -8,6 +8,8 @@ import torch
 
 from hdr_lightning import generators
 from hdr_lightning.benchmark import kept_bytes
+from hdr_lightning.data.files import read_photo, to_tensor
+from hdr_lightning.data.manifest import read_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, NAFNet, Restormer, edit, maps, tiles
 
@@ -246,3 +248,31 @@ def test_wrong_levels_are_refused():
         Restormer(num_blocks=(1, 1))
     with pytest.raises(InputError, match="level 2 of Restormer has 20 channels, which 8 heads do not divide"):
         Restormer(dim=10, heads=(1, 8, 4, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_after_training_flat_photos_stay_flat_and_noise_stays_bounded(name, demo):
+    """What users of other restorers meet as coloured blocks and white squares."""
+    pairs = [(to_tensor(read_photo(p.source).pixels), to_tensor(read_photo(p.target).pixels)) for p in read_pairs(demo)]
+    source, target = (torch.stack(pictures) for pictures in zip(*pairs, strict=True))
+    torch.manual_seed(0)
+    generator = getattr(generators, name)(**SMALL[name])
+    optimizer = torch.optim.AdamW(generator.parameters(), lr=2e-3)
+    for step in range(150):
+        rows = torch.arange(4 * step, 4 * step + 4) % len(source)
+        optimizer.zero_grad()
+        (edit(generator, source[rows]) - target[rows]).abs().mean().backward()
+        torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
+        optimizer.step()
+    generator.eval()
+    with torch.inference_mode():
+        assert (edit(generator, source) - target).abs().mean() < 0.3 * (source - target).abs().mean()  # it did train
+        for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+            output = edit(generator, torch.full((1, 3, 96, 128), value))[0]
+            means = output.mean((1, 2))
+            assert output.min() > -0.25 and output.max() < 1.4, value
+            assert output[:, 16:-16, 16:-16].std((1, 2)).max() < 0.1, value  # zero padding shows at the border
+            assert (means - means.mean()).abs().max() < 0.15, value
+        noise = edit(generator, torch.rand(1, 3, 96, 128))
+        assert noise.min() > -0.6 and noise.max() < 1.6

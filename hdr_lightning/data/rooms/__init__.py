@@ -63,7 +63,7 @@ def write_demo_set(output: Path, number: int = 64, size: tuple[int, int] = (256,
 
 
 def _fingerprint(folder: Path) -> None:
-    from hdr_lightning.data.splits import SUMS, write_sums
+    from hdr_lightning.data.contents import SUMS, write_sums
 
     write_sums(sorted(folder.glob("*/*.png")), folder / SUMS)
 

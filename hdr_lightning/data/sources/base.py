@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from hdr_lightning.data.contents import Record, recorded_beside
 from hdr_lightning.data.files import PHOTO_SUFFIXES
 from hdr_lightning.data.manifest import PairPaths
 from hdr_lightning.data.sources.degradations import Degradation
@@ -49,6 +51,14 @@ class PairSource(ABC):
     def manifest(self) -> Path:
         """Where `write-manifest` lists the pairs; `SHA256SUMS` of the photos lies beside it."""
         return self.folder / "pairs.jsonl"
+
+    def record(self) -> Record:
+        """What `fingerprint` left beside the manifest about the content of the photos."""
+        found = recorded_beside(self.manifest)
+        if self.manifest.is_file():
+            return found
+        first = f"run `hdr-lightning write-manifest --pairs={type(self).__name__}` with the options of data.pairs"
+        return replace(found, remedy=f"{first}, then `hdr-lightning fingerprint {self.manifest}` writes {found.file}")
 
 
 def require_folder(folder: Path, what: str) -> Path:

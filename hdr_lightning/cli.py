@@ -30,6 +30,8 @@ OWN_VERBS = {
     "fingerprint": ("hdr_lightning.data.contents:fingerprint", "record the content of a data set's photos"),
     "split": ("hdr_lightning.data.split_file:write_split", "divide a data set once, into a file to keep"),
     "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
+    "fuse-brackets": ("hdr_lightning.data.sources.brackets:fuse_brackets", "make pairs of exposure brackets"),
+    "write-manifest": ("hdr_lightning.data.sources.listing:write_manifest", "list the pairs of a public data set"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
@@ -37,7 +39,13 @@ OWN_VERBS = {
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "shard": "pairs", "split": "pairs"}
+POSITIONAL = {
+    "enhance": "photos",
+    "fingerprint": "pairs",
+    "fuse-brackets": "folder",
+    "shard": "pairs",
+    "split": "pairs",
+}
 """The argument of a verb that is given without its name."""
 
 
@@ -116,9 +124,9 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help="photos or folders" if verb == "enhance" else "manifest, or two folders",
+            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    options = parser.parse_args(words)
+    options = parser.instantiate(parser.parse_args(words))
     options.pop("config", None)
     return function(**options.as_dict())

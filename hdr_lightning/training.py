@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ class TrainingParser(LightningArgumentParser):
     verb = ""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        refuse(message.strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
+        refuse(class_error(message).strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
 
     def format_help(self, *arguments: Any) -> str:
         """Verbs are methods of the trainer, whose names have no hyphens."""
@@ -194,6 +195,14 @@ class EnhancementCLI(LightningCLI):
             if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
                 logger.init_args.save_dir = str(self.folder.absolute())  # W&B writes from a process of its own
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # what a class refuses comes wrapped where the class is one of several types
+            if isinstance(error, InputError) or "Union subtypes" not in str(error):
+                raise
+            raise InputError(class_error(str(error))) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb].trainer
         name = self.folder.name if self.folder else self.verb
@@ -212,6 +221,23 @@ class EnhancementCLI(LightningCLI):
         config.callbacks = [*(config.callbacks or []), *own]
         config.plugins = [*(config.plugins or []), DurableCheckpointIO()]
         return super().instantiate_trainer(logger=loggers, **kwargs)
+
+
+def class_error(message: str) -> str:
+    r"""Keep what a class has to say, of a page on each type that an option may have; other messages stay as they are.
+
+    >>> class_error("key:\n Does not validate against any of the Union subtypes\n Errors:\n - no x\n - no list")
+    'key: no x'
+    """
+    found = re.fullmatch(
+        r"(.*?)\s*Does not validate against any of the Union.*?Errors:\s*- (.*?)\n\s*- .*", message, re.DOTALL
+    )
+    if found is None or found[2].startswith("Expected a "):
+        return message
+    reason = re.sub(r"\s+", " ", found[2])
+    if "is abstract" in reason:
+        reason = f"expected the name of a class that is known, or of a file: {reason}"
+    return f"{found[1]} {reason}".strip()
 
 
 def claim_folder(root: Path, verb: str) -> Path:

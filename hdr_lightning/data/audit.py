@@ -15,12 +15,13 @@ from hdr_lightning.progress import track
 SHOWN = 5
 
 
-def check_pairs(pairs: Sequence[PairPaths], crop: int | None) -> None:
+def check_pairs(pairs: Sequence[PairPaths], crop: int | None, degraded: bool = False) -> None:
     """Decode every photo once and refuse what training would stumble over.
 
     Args:
         pairs: pairs to be opened.
         crop: side of the training crop in pixels, or nothing where whole photos are used.
+        degraded: whether sources are made of their targets on reading, so that both are one file.
 
     Raises:
         InputError: naming the photos that are missing, damaged, smaller than the crop or of another size than their
@@ -37,6 +38,8 @@ def check_pairs(pairs: Sequence[PairPaths], crop: int | None) -> None:
         more = f"\n  and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         shown = "\n  ".join(findings[:SHOWN])
         raise InputError(f"{len(findings)} of {len(pairs)} pairs cannot be used:\n  {shown}{more}")
+    if degraded:
+        return
     if len(equal) == len(pairs):
         raise InputError(
             f"in all {len(pairs)} pairs the target equals the source ({equal[0]}, ...): "

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
-from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.contents import (
     Record,
@@ -22,12 +23,17 @@ from hdr_lightning.data.contents import (
     refuse_shared_content,
     refuse_shared_files,
 )
+from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
-from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
+from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, read_pairs
+from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
+from hdr_lightning.data.sources import PairSource
+from hdr_lightning.data.sources.degradations import Degradation
 from hdr_lightning.data.split_file import read_record, read_split
 from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
+from hdr_lightning.data.stages import Stage, Stages
 from hdr_lightning.errors import InputError
+from hdr_lightning.features.depth import DepthModel
 
 
 class PairDataModule(LightningDataModule):
@@ -35,8 +41,9 @@ class PairDataModule(LightningDataModule):
 
     Args:
         pairs: a manifest (JSONL, CSV, Parquet) with "src", "tar" and perhaps "group", paths relative to it; or a folder
-            of sources and a folder of targets whose photos have the same names.
-        test: what is held out: the first k pairs, a share of them, a list of their "src", or a manifest of its own.
+            of sources and a folder of targets whose photos have the same names; or a source such as FiveK or LOLv1.
+        test: what is held out: the first k pairs, a share of them, a list of their "src", or a manifest of its own;
+            without it the test set that the source's publisher names, or else the first five pairs.
         validation: share of the remaining pairs (whole groups) that validate, in (0, 1).
         split_seed: chooses which.
         folds: divide the remaining pairs (whole groups) into so many parts, of which one validates; 0 takes
@@ -55,15 +62,25 @@ class PairDataModule(LightningDataModule):
         cache_gb: the most that the cache may hold, in 10^9 bytes.
         stream: folder or URL of shards, as `hdr-lightning shard` writes them, for training and validation in place of
             the files of `pairs`; `test` still reads `pairs`.
+        stages: later sizes, such as `[{epoch: 30, crop: 192, batch_size: 4}]`; `crop` and `batch_size` hold until the
+            first of them.
+        flip_vertical: probability of a vertical flip in training.
+        turns: probability of a turn by 90, 180 or 270 degrees in training; 0.75 makes all four directions as likely.
+        exposure: largest change of the source's exposure in training, in stops of linear light, up or down.
+        white_balance: largest change of the source's red and blue in training, each for itself, in stops, up or down.
+        mixup: probability that another training pair is blended into a pair (MixUp).
+        cutmix: probability that a rectangle of another training pair replaces that of a pair (CutMix).
+        depth_folder: where the depth of training and validation photos is kept, for a generator that takes that of a
+            model; below the cache folder of the user if nothing is given.
 
     Raises:
-        InputError: if a number is out of range.
+        InputError: if a number is out of range, or two options exclude each other.
     """
 
     def __init__(
         self,
-        pairs: Path | tuple[Path, Path] | None = None,
-        test: HeldOut = 5,
+        pairs: PairSource | list[Path] | Path | None = None,
+        test: HeldOut | None = None,
         validation: float = 0.1,
         split_seed: int = 0,
         folds: int = 0,
@@ -78,15 +95,30 @@ class PairDataModule(LightningDataModule):
         cache: Path | None = None,
         cache_gb: float = 100.0,
         stream: str | None = None,
+        stages: Sequence[Stage] = (),
+        flip_vertical: float = 0.0,
+        turns: float = 0.0,
+        exposure: float = 0.0,
+        white_balance: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        depth_folder: Path | None = None,
     ) -> None:
         super().__init__()
+        self.stages = Stages(crop, batch_size, stages)
         for name, value, low, high in (
             ("validation", validation, 0, 1),
             ("flip", flip, 0, 1),
+            ("flip_vertical", flip_vertical, 0, 1),
+            ("turns", turns, 0, 1),
+            ("exposure", exposure, 0, math.inf),
+            ("white_balance", white_balance, 0, math.inf),
+            ("mixup", mixup, 0, 1),
+            ("cutmix", cutmix, 0, 1 - mixup),
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
-            ("resize", crop if resize is None else resize, crop, math.inf),
+            ("resize", math.inf if resize is None else resize, self.stages.largest_crop, math.inf),
             ("cache_gb", cache_gb, 0, math.inf),
             ("folds", folds, 0, math.inf),
         ):
@@ -96,6 +128,8 @@ class PairDataModule(LightningDataModule):
                     if high == math.inf
                     else f"data.{name} is to lie between {low} and {high}, got {value}"
                 )
+        if stream is not None and cache is not None:
+            raise InputError("data.stream and data.cache exclude each other: shards are not cached, leave out one")
         self.pairs = pairs
         self.test = test
         self.validation = validation
@@ -103,15 +137,16 @@ class PairDataModule(LightningDataModule):
         self.folds = folds
         self.fold = fold
         self.split_file = split
-        self.augment = CropFlip(crop, flip)
-        self.batch_size = batch_size
+        self.augment = CropFlip(crop, flip, flip_vertical, turns)
+        self.jitter = Jitter(exposure, white_balance)
+        self.mix = Mix(mixup, cutmix)
         self.workers = workers
         self.photos = photos
-        if stream is not None and cache is not None:
-            raise InputError("data.stream and data.cache exclude each other: shards are not cached, leave out one")
-        self.stream = stream
         self.resize = resize
         self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
+        self.stream = stream
+        self.depth_folder = depth_folder
+        self.depth: DepthModel | None = None  # of the generator; the command line sets it
 
     @cached_property
     def split(self) -> Split:
@@ -122,11 +157,14 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
-        pairs = read_pairs(self.pairs)
+        pairs = read_pairs(self.pairs) if not isinstance(self.pairs, PairSource) else Pairs.of(self.pairs.pairs())
         if self.split_file is not None:
             return read_split(self.split_file, pairs, self.fold)
+        test = self.test
+        if test is None and isinstance(self.pairs, PairSource):
+            test = self.pairs.published_test()
         validation = Fold(self.fold, self.folds) if self.folds else self.validation
-        return split_pairs(pairs, self.test, validation, self.split_seed)
+        return split_pairs(pairs, 5 if test is None else test, validation, self.split_seed)
 
     @cached_property
     def record(self) -> Record:
@@ -134,7 +172,13 @@ class PairDataModule(LightningDataModule):
         if self.split_file is not None:
             return read_record(self.split_file)
         assert self.pairs is not None
-        return recorded_beside(self.test if isinstance(self.test, Path) else self.pairs)
+        if isinstance(self.test, Path):
+            return recorded_beside(self.test)
+        return self.pairs.record() if isinstance(self.pairs, PairSource) else recorded_beside(self.pairs)
+
+    @property
+    def _degradations(self) -> Sequence[Degradation]:
+        return self.pairs.degradations if isinstance(self.pairs, PairSource) else ()
 
     @property
     def _stage(self) -> TrainerFn:
@@ -142,37 +186,48 @@ class PairDataModule(LightningDataModule):
         return self.trainer.state.fn
 
     def prepare_data(self) -> None:
-        """Check the photos that this run opens, once for all ranks."""
+        """Check the photos that this run opens, cache them and compute their depth, once for all ranks."""
+        if self.depth is not None:
+            self.depth.load()  # told now if it is not there
         if self._stage is TrainerFn.PREDICTING:
             return
         if self.resize is not None:
             rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
-        if self.stream is not None and self._stage is not TrainerFn.TESTING:
+        testing = self._stage is TrainerFn.TESTING
+        if self.stream is not None and not testing:
+            if self.depth is not None or self._degradations:
+                raise InputError("data.stream holds photos alone: leave it out with depth of a model or degradations")
             return  # photos were checked when they were written to shards
+        if isinstance(self.pairs, PairSource):
+            self.pairs.prepare()
+        self._check(testing)
+        if not testing:
+            train = self.split.train if self._stage is TrainerFn.FITTING else []
+            used = [*train, *self.split.validation] if self.cache is not None or self.depth is not None else []
+            if self.cache is not None:
+                self.cache.build(_files(used))
+            self._estimate_depth(used)
+
+    def _check(self, testing: bool) -> None:
         parts = self.split
+        left_out = len(parts.left_out)
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
-            + (
-                f", {len(parts.left_out)} left out (in a group of the test set, or in no part)"
-                if parts.left_out
-                else ""
-            )
+            + (f", {left_out} left out (in a group of the test set, or in no part)" if left_out else "")
         )
         refuse_shared_files(parts)
-        if self._stage is TrainerFn.TESTING:
+        degraded = bool(self._degradations)
+        if testing:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
             if not refuse_changed(parts.test, self.record):
                 rank_zero_info(f"the content of the test photos is on no record: {self.record.remedy}")
-            check_pairs(parts.test, crop=None)
+            check_pairs(parts.test, None, degraded)
         else:
             if self._stage is TrainerFn.FITTING:
-                check_pairs(parts.train, self.augment.crop)
-            check_pairs(parts.validation, crop=None)
-        refuse_shared_content(parts, self.record, may_open_test=self._stage is TrainerFn.TESTING)
-        if self.cache is not None and self._stage is not TrainerFn.TESTING:
-            used = (parts.train, parts.validation) if self._stage is TrainerFn.FITTING else (parts.validation,)
-            self.cache.build(path for part in used for path in _files(part))
+                check_pairs(parts.train, self.stages.largest_crop, degraded)
+            check_pairs(parts.validation, None, degraded)
+        refuse_shared_content(parts, self.record, may_open_test=testing)
 
     def _part(self, name: Literal["train", "validation"]) -> Sequence[PairPaths]:
         if self.stream is None:
@@ -184,41 +239,75 @@ class PairDataModule(LightningDataModule):
     def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
         return PhotoReader(self.resize) if self.cache is None else self.cache.reader(_files(pairs))
 
+    @property
+    def _depth_maps(self) -> DepthMaps | None:
+        return None if self.depth is None else DepthMaps.of(self.depth, self.depth_folder)
+
+    def _estimate_depth(self, pairs: Sequence[PairPaths]) -> None:
+        if self.depth is not None:
+            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+            DepthMaps.of(self.depth, self.depth_folder).build([pair.source for pair in pairs], self.depth, device)
+
+    def _training_set(self, pairs: Sequence[PairPaths], crop: int, read: Reader) -> PairDataset:
+        return PairDataset(
+            pairs,
+            replace(self.augment, crop=crop),
+            self.split_seed,
+            read,
+            self._degradations,
+            self.jitter,
+            self.mix,
+            self._depth_maps,
+        )
+
+    def _whole(self, pairs: Sequence[PairPaths], read: Reader, depth: DepthMaps | None) -> PairDataset:
+        return PairDataset(pairs, None, self.split_seed, read, self._degradations, depth=depth)
+
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None
         count, ranks = len(dataset), self.trainer.world_size  # type: ignore[arg-type]
         if count < ranks:
             raise InputError(f"{count} photos cannot be shared by {ranks} processes: use fewer devices or more photos")
-        return DataLoader(
+        return EpochLoader(
             dataset,
             batch_size=batch_size,
             sampler=EpochSampler(count, self.split_seed, shuffle, self.trainer.global_rank, ranks),
             num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            # Loaders that are made anew for a stage may crash with both (pytorch issue 91252).
+            persistent_workers=self.workers > 0 and len(self.stages) == 1,
             pin_memory=torch.cuda.is_available(),
         )
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self._part("train"), self.augment, self.split_seed, PhotoReader(self.resize))
-        for photo in range(min(number, len(dataset))):
-            pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
-            yield Pair(pair.source[None], pair.target[None], pair.name)
+        train = self._part("train")
+        dataset = self._training_set(train, self.stages.at(0)[0].crop, PhotoReader(self.resize))
+        count = min(number, len(dataset))
+        photos = [step * len(dataset) // count for step in range(count)]
+        if self.depth is not None:
+            self._estimate_depth([train[photo] for photo in photos])  # `check-loss` prepares nothing before
+        for photo in photos:
+            pair = dataset[Draw(epoch=0, photo=photo)]
+            yield Pair(pair.source[None], pair.target[None], pair.name, pair.depth[None])
 
     def train_dataloader(self) -> DataLoader[Pair]:
+        assert self.trainer is not None
+        stage, left = self.stages.at(self.trainer.current_epoch)
+        if len(self.stages) > 1:
+            # The trainer counts the batches of an epoch when it asks for the loader: let it ask at the next stage.
+            self.trainer.reload_dataloaders_every_n_epochs = left  # type: ignore[attr-defined]
         train = self._part("train")
-        dataset = PairDataset(train, self.augment, self.split_seed, self._reader(train))
-        return self._loader(dataset, self.batch_size, shuffle=True)
+        return self._loader(self._training_set(train, stage.crop, self._reader(train)), stage.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
         validation = self._part("validation")
-        return self._loader(PairDataset(validation, read=self._reader(validation)), batch_size=1, shuffle=False)
+        dataset = self._whole(validation, self._reader(validation), self._depth_maps)
+        return self._loader(dataset, batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         if self._stage is not TrainerFn.TESTING:
             raise InputError("the test set is opened by `test` alone")
-        dataset = PairDataset(self.split.test, read=PhotoReader(self.resize))
-        return self._loader(dataset, batch_size=1, shuffle=False)
+        return self._loader(self._whole(self.split.test, PhotoReader(self.resize), None), batch_size=1, shuffle=False)
 
     def predict_dataloader(self) -> DataLoader[Pair]:
         if self.photos is None:

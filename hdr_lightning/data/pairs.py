@@ -4,18 +4,24 @@ What a sample looks like depends on (seed, epoch, photo) alone, whatever the num
 says which epoch it draws for, and the data set makes a random generator of those three numbers.
 """
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.cache import PhotoReader, Reader
-from hdr_lightning.data.files import to_tensor
+from hdr_lightning.data.depth_maps import DepthMaps
+from hdr_lightning.data.files import Pixels, to_tensor
 from hdr_lightning.data.manifest import PairPaths
+from hdr_lightning.data.sources.degradations import Degradation, degrade
+
+NOTHING = torch.empty(0)
 
 
 class Pair(NamedTuple):
@@ -25,11 +31,18 @@ class Pair(NamedTuple):
         source: unedited, RGB, sRGB-encoded, [0, 1].
         target: edited, of the same size.
         name: what people call the pair; one for each pair of a batch.
+        depth: of the source by a model, where the generator takes it; else no values.
     """
 
     source: Float[Tensor, "*n 3 h w"]
     target: Float[Tensor, "*n 3 h w"]
     name: str | list[str]
+    depth: Float[Tensor, "*n 1 h w"] | Float[Tensor, "*n 0"] = NOTHING
+
+    @property
+    def input(self) -> Float[Tensor, "*n c h w"]:
+        """What the generator is given: the source, and its depth behind it where there is one."""
+        return torch.cat((self.source, self.depth), dim=-3) if self.depth.numel() else self.source
 
 
 class Draw(NamedTuple):
@@ -44,9 +57,13 @@ class PairDataset(Dataset[Pair]):
 
     Args:
         pairs: where they lie.
-        augment: random changes, or nothing for whole photos as they are.
+        augment: where crops are cut, or nothing for whole photos as they are.
         seed: of the random changes.
         read: from the file of a photo to its pixels.
+        degradations: what makes a source of its target; without crops always the same for the same name.
+        jitter: another light on the source of a crop.
+        mix: what is mixed into a crop.
+        depth: the depth of the sources, where the generator takes it.
     """
 
     def __init__(
@@ -55,22 +72,61 @@ class PairDataset(Dataset[Pair]):
         augment: CropFlip | None = None,
         seed: int = 0,
         read: Reader = PhotoReader(),  # noqa: B008 - immutable
+        degradations: Sequence[Degradation] = (),
+        jitter: Jitter = Jitter(),  # noqa: B008 - immutable
+        mix: Mix = Mix(),  # noqa: B008 - immutable
+        depth: DepthMaps | None = None,
     ) -> None:
         self.pairs = pairs
         self.augment = augment
         self.seed = seed
         self.read = read
+        self.degradations = degradations
+        self.jitter = jitter
+        self.mix = mix
+        self.depth = depth
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw) -> Pair:
-        paths = self.pairs[draw.photo]
-        source, target = self.read(paths.source), self.read(paths.target)
-        if self.augment is not None:
-            rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
-            source, target = self.augment(source, target, rng)
-        return Pair(to_tensor(source), to_tensor(target), paths.name)
+        if self.augment is None:
+            return self._read(draw.photo)
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
+        pair = self._crop(draw.photo, self.augment, rng)
+        weight = self.mix.draw(self.augment.crop, rng)
+        if weight is None:
+            return pair
+        other = self._crop(int(rng.integers(len(self.pairs))), self.augment, rng)
+        source, target = (torch.lerp(*both, weight) for both in zip(other[:2], pair[:2], strict=True))
+        depth = torch.lerp(other.depth, pair.depth, weight) if self.depth else NOTHING
+        return Pair(source, target, pair.name, depth)
+
+    def _read(self, photo: int) -> Pair:
+        """A whole pair as it is."""
+        paths, source, target = self._open(photo)
+        if self.degradations:
+            rng = np.random.default_rng([self.seed, zlib.crc32(paths.name.encode())])
+            source = degrade(target, self.degradations, rng)
+        depth = self.depth.read(paths.source, *source.shape[:2]) if self.depth else NOTHING
+        return Pair(to_tensor(source), to_tensor(target), paths.name, depth)
+
+    def _crop(self, photo: int, augment: CropFlip, rng: np.random.Generator) -> Pair:
+        """A pair, changed by itself."""
+        paths, source, target = self._open(photo)
+        height, width = source.shape[:2]
+        place = augment.draw(height, width, rng)
+        source, target = place.cut(source), place.cut(target)
+        if self.degradations:
+            source = degrade(target, self.degradations, rng)
+        source = self.jitter(source, rng)
+        depth = self.depth.read(paths.source, height, width, place) if self.depth else NOTHING
+        return Pair(to_tensor(source), to_tensor(target), paths.name, depth)
+
+    def _open(self, photo: int) -> tuple[PairPaths, Pixels, Pixels]:
+        paths = self.pairs[photo]
+        target = self.read(paths.target)
+        return paths, target if self.degradations else self.read(paths.source), target
 
 
 class EpochSampler(Sampler[Draw]):
@@ -97,15 +153,29 @@ class EpochSampler(Sampler[Draw]):
         """Called by the trainer at the start of each epoch."""
         self.epoch = epoch
 
-    def _indices(self) -> list[int]:
+    def _indices(self) -> Int64[np.ndarray, " share"]:
         if not self.shuffle:
-            return list(range(self.rank, self.count, self.ranks))
+            return np.arange(self.rank, self.count, self.ranks)
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         even = self.count - self.count % self.ranks
-        return [int(index) for index in order[self.rank : even : self.ranks]]
+        return order[self.rank : even : self.ranks]
 
     def __len__(self) -> int:
-        return len(self._indices())
+        if self.shuffle:
+            return self.count // self.ranks
+        return len(range(self.rank, self.count, self.ranks))
 
     def __iter__(self) -> Iterator[Draw]:
-        return (Draw(self.epoch, index) for index in self._indices())
+        epoch = self.epoch
+        return (Draw(epoch, int(index)) for index in self._indices())
+
+
+class EpochLoader(DataLoader[Pair]):
+    """A loader that begins when its first batch is asked for.
+
+    The trainer makes iterators that it throws away, and when it resumes it makes one before it knows the epoch: workers
+    that began at once would read for nothing, or in the order of another epoch.
+    """
+
+    def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
+        yield from super().__iter__()

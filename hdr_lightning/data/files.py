@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -122,9 +122,12 @@ def _convert(image: Image.Image, icc: bytes, direction: Literal["to sRGB", "from
     return converted
 
 
-def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
+def to_tensor(
+    pixels: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+) -> Float[Tensor, "3 h w"]:
     """Turn pixels of a file into a picture: the only place where their range is converted."""
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).float().div_(255)
+    planes = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+    return planes.float().div_(np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
 
 
 def to_pixels(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:

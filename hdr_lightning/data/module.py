@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
-from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
+from hdr_lightning.data.stages import Stage, Stages
 from hdr_lightning.errors import InputError
 
 
@@ -32,6 +34,14 @@ class PairDataModule(LightningDataModule):
         crop: side of the random square that training sees, in pixels.
         flip: probability of a horizontal flip in training.
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
+        stages: later sizes, such as `[{epoch: 30, crop: 192, batch_size: 4}]`; `crop` and `batch_size` hold until the
+            first of them.
+        flip_vertical: probability of a vertical flip in training.
+        turns: probability of a turn by 90, 180 or 270 degrees in training; 0.75 makes all four directions as likely.
+        exposure: largest change of the source's exposure in training, in stops of linear light, up or down.
+        white_balance: largest change of the source's red and blue in training, each for itself, in stops, up or down.
+        mixup: probability that another training pair is blended into a pair (MixUp).
+        cutmix: probability that a rectangle of another training pair replaces that of a pair (CutMix).
         workers: processes that read photos; 0 reads in the training process.
         photos: folder that `predict` enhances.
 
@@ -50,11 +60,24 @@ class PairDataModule(LightningDataModule):
         batch_size: int = 8,
         workers: int = 2,
         photos: Path | None = None,
+        stages: Sequence[Stage] = (),
+        flip_vertical: float = 0.0,
+        turns: float = 0.0,
+        exposure: float = 0.0,
+        white_balance: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
             ("validation", validation, 0, 1),
             ("flip", flip, 0, 1),
+            ("flip_vertical", flip_vertical, 0, 1),
+            ("turns", turns, 0, 1),
+            ("exposure", exposure, 0, math.inf),
+            ("white_balance", white_balance, 0, math.inf),
+            ("mixup", mixup, 0, 1),
+            ("cutmix", cutmix, 0, 1 - mixup),
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
@@ -69,8 +92,11 @@ class PairDataModule(LightningDataModule):
         self.test = test
         self.validation = validation
         self.split_seed = split_seed
-        self.augment = CropFlip(crop, flip)
+        self.augment = CropFlip(crop, flip, flip_vertical, turns)
+        self.jitter = Jitter(exposure, white_balance)
+        self.mix = Mix(mixup, cutmix)
         self.batch_size = batch_size
+        self.stages = Stages(crop, batch_size, stages)
         self.workers = workers
         self.photos = photos
 
@@ -106,7 +132,7 @@ class PairDataModule(LightningDataModule):
             check_pairs(parts.test, crop=None)
         else:
             if self._stage is TrainerFn.FITTING:
-                check_pairs(parts.train, self.augment.crop)
+                check_pairs(parts.train, self.stages.largest_crop)
             check_pairs(parts.validation, crop=None)
         manifest = self.test if isinstance(self.test, Path) else self.pairs
         refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
@@ -121,19 +147,29 @@ class PairDataModule(LightningDataModule):
             batch_size=batch_size,
             sampler=EpochSampler(count, self.split_seed, shuffle, self.trainer.global_rank, ranks),
             num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            # Loaders that are made anew for a stage may crash with both (pytorch issue 91252).
+            persistent_workers=self.workers > 0 and len(self.stages) == 1,
             pin_memory=torch.cuda.is_available(),
         )
 
+    def _training_set(self, crop: int) -> PairDataset:
+        augment = replace(self.augment, crop=crop)
+        return PairDataset(self.split.train, augment, self.split_seed, self.jitter, self.mix)
+
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
-        dataset = PairDataset(self.split.train, self.augment, self.split_seed)
+        dataset = self._training_set(self.stages.at(0)[0].crop)
         for photo in range(min(number, len(dataset))):
             pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name)
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.train, self.augment, self.split_seed), self.batch_size, shuffle=True)
+        assert self.trainer is not None
+        stage, left = self.stages.at(self.trainer.current_epoch)
+        if len(self.stages) > 1:
+            # The trainer counts the batches of an epoch when it asks for the loader: let it ask at the next stage.
+            self.trainer.reload_dataloaders_every_n_epochs = left
+        return self._loader(self._training_set(stage.crop), stage.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
         return self._loader(PairDataset(self.split.validation), batch_size=1, shuffle=False)

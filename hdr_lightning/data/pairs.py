@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from hdr_lightning.data.augment import CropFlip
+from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths
 
@@ -43,25 +44,52 @@ class PairDataset(Dataset[Pair]):
 
     Args:
         pairs: where they lie.
-        augment: random changes, or nothing for whole photos as they are.
+        augment: where crops are cut, or nothing for whole photos as they are.
         seed: of the random changes.
+        jitter: another light on the source of a crop.
+        mix: what is mixed into a crop.
     """
 
-    def __init__(self, pairs: Sequence[PairPaths], augment: CropFlip | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[PairPaths],
+        augment: CropFlip | None = None,
+        seed: int = 0,
+        jitter: Jitter = Jitter(),  # noqa: B008 - immutable
+        mix: Mix = Mix(),  # noqa: B008 - immutable
+    ) -> None:
         self.pairs = list(pairs)
         self.augment = augment
         self.seed = seed
+        self.jitter = jitter
+        self.mix = mix
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw) -> Pair:
-        paths = self.pairs[draw.photo]
+        if self.augment is None:
+            return self._read(draw.photo)
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
+        pair = self._crop(draw.photo, self.augment, rng)
+        weight = self.mix.draw(self.augment.crop, rng)
+        if weight is None:
+            return pair
+        other = self._crop(int(rng.integers(len(self.pairs))), self.augment, rng)
+        source, target = (torch.lerp(*both, weight) for both in zip(other[:2], pair[:2], strict=True))
+        return Pair(source, target, pair.name)
+
+    def _read(self, photo: int) -> Pair:
+        """A whole pair as it is."""
+        paths = self.pairs[photo]
         source, target = read_photo(paths.source).pixels, read_photo(paths.target).pixels
-        if self.augment is not None:
-            rng = np.random.default_rng([self.seed, draw.epoch, draw.photo])
-            source, target = self.augment(source, target, rng)
         return Pair(to_tensor(source), to_tensor(target), paths.name)
+
+    def _crop(self, photo: int, augment: CropFlip, rng: np.random.Generator) -> Pair:
+        """A pair, changed by itself."""
+        paths = self.pairs[photo]
+        source, target = augment(read_photo(paths.source).pixels, read_photo(paths.target).pixels, rng)
+        return Pair(to_tensor(self.jitter(source, rng)), to_tensor(target), paths.name)
 
 
 class EpochSampler(Sampler[Draw]):
@@ -88,15 +116,18 @@ class EpochSampler(Sampler[Draw]):
         """Called by the trainer at the start of each epoch."""
         self.epoch = epoch
 
-    def _indices(self) -> list[int]:
+    def _indices(self) -> Int64[np.ndarray, " share"]:
         if not self.shuffle:
-            return list(range(self.rank, self.count, self.ranks))
+            return np.arange(self.rank, self.count, self.ranks)
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         even = self.count - self.count % self.ranks
-        return [int(index) for index in order[self.rank : even : self.ranks]]
+        return order[self.rank : even : self.ranks]
 
     def __len__(self) -> int:
-        return len(self._indices())
+        if self.shuffle:
+            return self.count // self.ranks
+        return len(range(self.rank, self.count, self.ranks))
 
     def __iter__(self) -> Iterator[Draw]:
-        return (Draw(self.epoch, index) for index in self._indices())
+        epoch = self.epoch
+        return (Draw(epoch, int(index)) for index in self._indices())

@@ -1,7 +1,7 @@
 """Random changes of a training pair: where it is cut, how its source is lit, what it is mixed with.
 
-All draws come from the generator of the sample, always in the same order and whether or not they are used: switching one
-change on leaves the others as they were.
+All draws come from the generator of the sample, always in the same order and whether or not they are used: switching
+one change on leaves the others as they were.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,8 @@ class CropFlip:
 
     def __call__(self, source: Pixels, target: Pixels, rng: np.random.Generator) -> tuple[Crop, Crop]:
         """Cut one square out of both pictures; their depths may differ."""
-        place = self.draw(*source.shape[:2], rng)
+        height, width = source.shape[:2]
+        place = self.draw(height, width, rng)
         return place.cut(source), place.cut(target)
 
 
@@ -112,7 +113,7 @@ class Jitter:
     white_balance: float = 0.0
 
     def __call__(self, source: Pixels, rng: np.random.Generator) -> Pixels:
-        """Change a picture; in float32, so that nothing is rounded to the depth of the file. Unchanged where both are 0."""
+        """Change a picture, in float32 so that nothing is rounded to its depth; the same array where both are 0."""
         exposure, red, blue = rng.uniform(-1, 1, 3)
         if not self.exposure and not self.white_balance:
             return source

@@ -16,7 +16,7 @@ from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import list_photos, read_pairs
-from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
+from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.data.stages import Stage, Stages
 from hdr_lightning.errors import InputError
@@ -142,7 +142,7 @@ class PairDataModule(LightningDataModule):
         count, ranks = len(dataset), self.trainer.world_size  # type: ignore[arg-type]
         if count < ranks:
             raise InputError(f"{count} photos cannot be shared by {ranks} processes: use fewer devices or more photos")
-        return DataLoader(
+        return EpochLoader(
             dataset,
             batch_size=batch_size,
             sampler=EpochSampler(count, self.split_seed, shuffle, self.trainer.global_rank, ranks),
@@ -168,7 +168,7 @@ class PairDataModule(LightningDataModule):
         stage, left = self.stages.at(self.trainer.current_epoch)
         if len(self.stages) > 1:
             # The trainer counts the batches of an epoch when it asks for the loader: let it ask at the next stage.
-            self.trainer.reload_dataloaders_every_n_epochs = left
+            self.trainer.reload_dataloaders_every_n_epochs = left  # type: ignore[attr-defined]
         return self._loader(self._training_set(stage.crop), stage.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.files import read_photo, to_tensor
@@ -131,3 +131,14 @@ class EpochSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         epoch = self.epoch
         return (Draw(epoch, int(index)) for index in self._indices())
+
+
+class EpochLoader(DataLoader[Pair]):
+    """A loader that begins when its first batch is asked for.
+
+    The trainer makes iterators that it throws away, and when it resumes it makes one before it knows the epoch: workers
+    that began at once would read for nothing, or in the order of another epoch.
+    """
+
+    def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
+        yield from super().__iter__()

@@ -15,7 +15,7 @@ from hdr_lightning.data.rooms import write_demo_set
 
 SIDE, GAP, LINE = 128, 6, 14
 PLAIN = CropFlip(crop=176, flip=0.0)
-SEED = 3
+SEED, EPOCH = 3, 216
 
 COLUMNS: dict[str, tuple[CropFlip, Jitter, Mix]] = {
     "crop": (PLAIN, Jitter(), Mix()),
@@ -37,7 +37,7 @@ def main() -> None:
         pairs = read_pairs(write_demo_set(Path(folder) / "rooms", number=3, size=(192, 288), seed=4))
         for column, (name, changes) in enumerate(COLUMNS.items()):
             augment, jitter, mix = changes
-            pair = PairDataset(pairs, augment, SEED, jitter, mix)[Draw(epoch=2, photo=0)]
+            pair = PairDataset(pairs, augment, SEED, jitter, mix)[Draw(epoch=EPOCH, photo=0)]
             left = column * (SIDE + GAP)
             pen.text((left + 2, 1), name, fill="black")
             for row, picture in enumerate((pair.source, pair.target)):

@@ -194,6 +194,10 @@ class EnhancementCLI(LightningCLI):
             if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
                 logger.init_args.save_dir = str(self.folder.absolute())  # W&B writes from a process of its own
 
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        self.datamodule.depth = self.model.generator.depth  # what the generator takes beside RGB
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb].trainer
         name = self.folder.name if self.folder else self.verb

@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdr_lightning.data.audit import check_pairs
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
+from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.data.stages import Stage, Stages
 from hdr_lightning.errors import InputError
+from hdr_lightning.features.depth import DepthModel
 
 
 class PairDataModule(LightningDataModule):
@@ -42,6 +44,8 @@ class PairDataModule(LightningDataModule):
         white_balance: largest change of the source's red and blue in training, each for itself, in stops, up or down.
         mixup: probability that another training pair is blended into a pair (MixUp).
         cutmix: probability that a rectangle of another training pair replaces that of a pair (CutMix).
+        depth_folder: where the depth of training and validation photos is kept, for a generator that takes that of a
+            model; below the cache folder of the user if nothing is given.
         workers: processes that read photos; 0 reads in the training process.
         photos: folder that `predict` enhances.
 
@@ -67,6 +71,7 @@ class PairDataModule(LightningDataModule):
         white_balance: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        depth_folder: Path | None = None,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -99,6 +104,8 @@ class PairDataModule(LightningDataModule):
         self.stages = Stages(crop, batch_size, stages)
         self.workers = workers
         self.photos = photos
+        self.depth_folder = depth_folder
+        self.depth: DepthModel | None = None  # of the generator; the command line sets it
 
     @cached_property
     def split(self) -> Split:
@@ -117,7 +124,9 @@ class PairDataModule(LightningDataModule):
         return self.trainer.state.fn
 
     def prepare_data(self) -> None:
-        """Check the photos that this run opens, once for all ranks."""
+        """Check the photos that this run opens, and compute their depth, once for all ranks."""
+        if self.depth is not None:
+            self.depth.load()  # told now if it is not there
         if self._stage is TrainerFn.PREDICTING:
             return
         parts = self.split
@@ -136,6 +145,10 @@ class PairDataModule(LightningDataModule):
             check_pairs(parts.validation, crop=None)
         manifest = self.test if isinstance(self.test, Path) else self.pairs
         refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
+        if self._stage is TrainerFn.FITTING:
+            self._estimate_depth(parts.train)
+        if self._stage is not TrainerFn.TESTING:
+            self._estimate_depth(parts.validation)
 
     def _loader(self, dataset: Dataset[Pair], batch_size: int, shuffle: bool) -> DataLoader[Pair]:
         assert self.trainer is not None
@@ -152,16 +165,28 @@ class PairDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    @property
+    def _depth_maps(self) -> DepthMaps | None:
+        return None if self.depth is None else DepthMaps.of(self.depth, self.depth_folder)
+
+    def _estimate_depth(self, pairs: Sequence[PairPaths]) -> None:
+        if self.depth is not None:
+            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+            DepthMaps.of(self.depth, self.depth_folder).build([pair.source for pair in pairs], self.depth, device)
+
     def _training_set(self, crop: int) -> PairDataset:
         augment = replace(self.augment, crop=crop)
-        return PairDataset(self.split.train, augment, self.split_seed, self.jitter, self.mix)
+        return PairDataset(self.split.train, augment, self.split_seed, self.jitter, self.mix, self._depth_maps)
 
     def training_pairs(self, number: int) -> Iterator[Pair]:
         """Some crops as the first epoch sees them, one at a time, read here and now."""
         dataset = self._training_set(self.stages.at(0)[0].crop)
-        for photo in range(min(number, len(dataset))):
-            pair = dataset[Draw(epoch=0, photo=photo * len(dataset) // number if number < len(dataset) else photo)]
-            yield Pair(pair.source[None], pair.target[None], pair.name)
+        count = min(number, len(dataset))
+        photos = [step * len(dataset) // count for step in range(count)]
+        self._estimate_depth([self.split.train[photo] for photo in photos])  # `check-loss` prepares nothing before
+        for photo in photos:
+            pair = dataset[Draw(epoch=0, photo=photo)]
+            yield Pair(pair.source[None], pair.target[None], pair.name, pair.depth[None])
 
     def train_dataloader(self) -> DataLoader[Pair]:
         assert self.trainer is not None
@@ -172,7 +197,7 @@ class PairDataModule(LightningDataModule):
         return self._loader(self._training_set(stage.crop), stage.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        return self._loader(PairDataset(self.split.validation), batch_size=1, shuffle=False)
+        return self._loader(PairDataset(self.split.validation, depth=self._depth_maps), batch_size=1, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         if self._stage is not TrainerFn.TESTING:

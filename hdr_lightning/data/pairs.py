@@ -14,8 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
+from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths
+
+
+NOTHING = torch.empty(0)
 
 
 class Pair(NamedTuple):
@@ -25,11 +29,18 @@ class Pair(NamedTuple):
         source: unedited, RGB, sRGB-encoded, [0, 1].
         target: edited, of the same size.
         name: what people call the pair; one for each pair of a batch.
+        depth: of the source by a model, where the generator takes it; else no values.
     """
 
     source: Float[Tensor, "*n 3 h w"]
     target: Float[Tensor, "*n 3 h w"]
     name: str | list[str]
+    depth: Float[Tensor, "*n 1 h w"] | Float[Tensor, "*n 0"] = NOTHING
+
+    @property
+    def input(self) -> Float[Tensor, "*n c h w"]:
+        """What the generator is given: the source, and its depth behind it where there is one."""
+        return torch.cat((self.source, self.depth), dim=-3) if self.depth.numel() else self.source
 
 
 class Draw(NamedTuple):
@@ -48,6 +59,7 @@ class PairDataset(Dataset[Pair]):
         seed: of the random changes.
         jitter: another light on the source of a crop.
         mix: what is mixed into a crop.
+        depth: the depth of the sources, where the generator takes it.
     """
 
     def __init__(
@@ -57,12 +69,14 @@ class PairDataset(Dataset[Pair]):
         seed: int = 0,
         jitter: Jitter = Jitter(),  # noqa: B008 - immutable
         mix: Mix = Mix(),  # noqa: B008 - immutable
+        depth: DepthMaps | None = None,
     ) -> None:
         self.pairs = list(pairs)
         self.augment = augment
         self.seed = seed
         self.jitter = jitter
         self.mix = mix
+        self.depth = depth
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -77,19 +91,26 @@ class PairDataset(Dataset[Pair]):
             return pair
         other = self._crop(int(rng.integers(len(self.pairs))), self.augment, rng)
         source, target = (torch.lerp(*both, weight) for both in zip(other[:2], pair[:2], strict=True))
-        return Pair(source, target, pair.name)
+        depth = torch.lerp(other.depth, pair.depth, weight) if self.depth else NOTHING
+        return Pair(source, target, pair.name, depth)
 
     def _read(self, photo: int) -> Pair:
         """A whole pair as it is."""
         paths = self.pairs[photo]
         source, target = read_photo(paths.source).pixels, read_photo(paths.target).pixels
-        return Pair(to_tensor(source), to_tensor(target), paths.name)
+        height, width = source.shape[:2]
+        depth = self.depth.read(paths.source, height, width) if self.depth else NOTHING
+        return Pair(to_tensor(source), to_tensor(target), paths.name, depth)
 
     def _crop(self, photo: int, augment: CropFlip, rng: np.random.Generator) -> Pair:
         """A pair, changed by itself."""
         paths = self.pairs[photo]
-        source, target = augment(read_photo(paths.source).pixels, read_photo(paths.target).pixels, rng)
-        return Pair(to_tensor(self.jitter(source, rng)), to_tensor(target), paths.name)
+        source, target = read_photo(paths.source).pixels, read_photo(paths.target).pixels
+        height, width = source.shape[:2]
+        place = augment.draw(height, width, rng)
+        source = self.jitter(place.cut(source), rng)
+        depth = self.depth.read(paths.source, height, width, place) if self.depth else NOTHING
+        return Pair(to_tensor(source), to_tensor(place.cut(target)), paths.name, depth)
 
 
 class EpochSampler(Sampler[Draw]):

@@ -27,7 +27,14 @@ def rooms(tmp_path_factory):
 def test_trains_a_step(path, rooms, tmp_path, capsys, depth_model):
     """And passes the check of its loss, which `fit` starts with."""
     words = ["fit", "--config", str(path), f"--data.pairs={rooms}", f"--trainer.default_root_dir={tmp_path}"]
-    words += ["--data.test=5", "--data.crop=64", "--data.batch_size=1", "--data.stages=[]", "--data.workers=0", "--loss_check.pairs=1"]
+    words += [
+        "--data.test=5",
+        "--data.crop=64",
+        "--data.batch_size=1",
+        "--data.stages=[]",
+        "--data.workers=0",
+        "--loss_check.pairs=1",
+    ]
     words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     words += ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1"]
     words += ["--trainer.accumulate_grad_batches=1"]

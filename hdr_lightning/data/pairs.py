@@ -18,7 +18,6 @@ from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths
 
-
 NOTHING = torch.empty(0)
 
 

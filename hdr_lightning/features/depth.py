@@ -19,7 +19,7 @@ DepthMap = Float[Tensor, "1 1 rows columns"]
 
 @dataclass(frozen=True)
 class DepthModel:
-    """A depth model, loaded when it is first used, from this machine alone: nothing is downloaded, no code of it is run.
+    """A depth model, loaded at its first use, from this machine alone: nothing is downloaded, no code of it is run.
 
     Attributes:
         name: a folder with the model, or its name on the Hugging Face hub.
@@ -72,7 +72,7 @@ class DepthModel:
     @property
     def fingerprint(self) -> str:
         """What the depth of a photo depends on: weights, configuration, preparation of photos. SHA-256, hexadecimal."""
-        _, network = self.load()
+        self.load()  # which refuses what cannot be used
         return _fingerprint(self.name, self.revision) + ("-metric" if self.metric else "")
 
 

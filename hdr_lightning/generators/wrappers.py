@@ -204,8 +204,8 @@ class FeatureGuided(Generator):
     Args:
         generator: takes 3 planes and one for each feature.
         features: which, in their order.
-        depth_model: a depth model of `transformers`: a folder, or its name on the Hugging Face hub; it is no part of the
-            checkpoint. Without one the luminance stands in for depth.
+        depth_model: a depth model of `transformers`: a folder, or its name on the Hugging Face hub; it is no part of
+            the checkpoint. Without one the luminance stands in for depth.
         depth_revision: its branch, tag or commit on the hub.
         depth_metric: whether it gives distances instead of inverse depth.
 

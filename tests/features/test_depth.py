@@ -69,7 +69,11 @@ def test_depth_is_that_of_the_pipeline_of_transformers(family, request):
 def test_a_window_of_the_depth_is_part_of_the_whole():
     depth = torch.rand(1, 1, 14, 21)
     whole = enlarge(depth, 60, 100)
-    for rows, columns in ((slice(0, 16), slice(0, 16)), (slice(44, 60), slice(84, 100)), (slice(13, 29), slice(50, 66))):
+    for rows, columns in (
+        (slice(0, 16), slice(0, 16)),
+        (slice(44, 60), slice(84, 100)),
+        (slice(13, 29), slice(50, 66)),
+    ):
         part = enlarge(depth, 60, 100, (rows, columns))
         torch.testing.assert_close(part, whole[..., rows, columns], atol=1e-5, rtol=0)
 
@@ -176,23 +180,25 @@ class TestMaps:
             assert torch.equal(pair.input, torch.cat((pair.source, pair.depth)))
 
 
+@pytest.fixture(scope="module")
+def words(demo, depth_model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    inner = {"class_path": "NAFNet", "init_args": {**NAF, "in_channels": 5}}
+    generator = {
+        "class_path": "FeatureGuided",
+        "init_args": {"generator": inner, "features": ["depth", "edge"], "depth_model": str(depth_model)},
+    }
+    words = [word for word in TINY if "model.generator" not in word]
+    words += [f"--model.generator={json.dumps(generator)}", f"--data.pairs={demo}", "--loss_check.pairs=2"]
+    return [*words, f"--trainer.default_root_dir={root}", f"--data.depth_folder={root / 'depth'}"]
+
+
+@pytest.fixture(scope="module")
+def trained(words):
+    return main(["fit", *words, "--trainer.max_epochs=2", "--data.turns=0.75", "--data.workers=2"])
+
+
 class TestVerbs:
-    @pytest.fixture(scope="class")
-    def words(self, demo, depth_model, tmp_path_factory):
-        root = tmp_path_factory.mktemp("runs")
-        inner = {"class_path": "NAFNet", "init_args": {**NAF, "in_channels": 5}}
-        generator = {
-            "class_path": "FeatureGuided",
-            "init_args": {"generator": inner, "features": ["depth", "edge"], "depth_model": str(depth_model)},
-        }
-        words = [word for word in TINY if "model.generator" not in word]
-        words += [f"--model.generator={json.dumps(generator)}", f"--data.pairs={demo}", "--loss_check.pairs=2"]
-        return [*words, f"--trainer.default_root_dir={root}", f"--data.depth_folder={root / 'depth'}"]
-
-    @pytest.fixture(scope="class")
-    def trained(self, words):
-        return main(["fit", *words, "--trainer.max_epochs=2", "--data.turns=0.75", "--data.workers=2"])
-
     def test_fit_computes_the_depth_of_training_and_validation_photos_alone(self, trained, demo, depth_model):
         maps = DepthMaps.of(DepthModel(str(depth_model)), trained.parent / "depth")
         made = {path.name for path in maps.folder.iterdir()}

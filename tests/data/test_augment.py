@@ -152,7 +152,7 @@ class TestSamples:
             samples += [
                 (epoch, name, source.numpy().tobytes(), target.numpy().tobytes())
                 for batch in loader
-                for source, target, name in zip(*batch, strict=True)
+                for source, target, name in zip(batch.source, batch.target, batch.name, strict=True)
             ]
         return samples
 

@@ -110,7 +110,7 @@ class EnhancementTask(LightningModule):
         self.loss.epoch = self.current_epoch
 
     def training_step(self, pair: Pair, batch_idx: int) -> Tensor:
-        prediction, side = self._with_side(pair.source) if self.side_weight else (self(pair.source), None)
+        prediction, side = self._with_side(pair.input) if self.side_weight else (self(pair.input), None)
         loss = self.loss(prediction, pair.target, pair.source)
         total = loss.total
         if side is not None:
@@ -142,10 +142,10 @@ class EnhancementTask(LightningModule):
         return {**evaluated, "untouched": untouched}
 
     def predict_step(self, pair: Pair, batch_idx: int) -> Tensor:
-        return self(pair.source)
+        return self(pair.input)
 
     def _evaluate(self, pair: Pair) -> Evaluated:
-        prediction = self(pair.source).float()
+        prediction = self(pair.input).float()
         metrics = measure(prediction, pair.target)
         loss = self.loss(prediction, pair.target, pair.source).total.expand(len(prediction))  # one photo a batch
         self.means.update({**metrics, "loss": loss})

@@ -202,6 +202,7 @@ class EnhancementCLI(LightningCLI):
             if isinstance(error, InputError) or "Union subtypes" not in str(error):
                 raise
             raise InputError(class_error(str(error))) from error
+        self.datamodule.depth = self.model.generator.depth  # what the generator takes beside RGB
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb].trainer

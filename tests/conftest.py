@@ -63,6 +63,34 @@ def pretrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def depth_model(tmp_path_factory):
+    """A Depth Anything of a few thousand values, as `transformers` saves it."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    backbone = transformers.Dinov2Config(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=28,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=4,
+    )
+    folder = tmp_path_factory.mktemp("depth_anything")
+    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    size = {"height": 56, "width": 56}
+    transformers.DPTImageProcessor(size=size, ensure_multiple_of=14, keep_aspect_ratio=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """The manifest of a small rendered set: 12 pairs of 32 x 48."""
     return write_demo_set(tmp_path_factory.mktemp("demo") / "rooms", number=12, size=(32, 48), seed=7)

@@ -24,18 +24,21 @@ def rooms(tmp_path_factory):
 
 @pytest.mark.usefixtures("pretrained")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_trains_a_step(path, rooms, tmp_path, capsys):
+def test_trains_a_step(path, rooms, tmp_path, capsys, depth_model):
     """And passes the check of its loss, which `fit` starts with."""
     # A source of its own makes bad photos of good ones.
     own = isinstance(yaml.safe_load(path.read_text())["data"]["pairs"], dict)
     pairs = f"--data.pairs.photos={rooms}" if own else f"--data.pairs={rooms}"
     words = ["fit", "--config", str(path), pairs, f"--trainer.default_root_dir={tmp_path}"]
     words += ["--data.test=5", "--data.crop=64", "--data.batch_size=1", "--data.workers=0", "--loss_check.pairs=1"]
+    words += ["--data.stages=[]"]
     words += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     words += ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1"]
     words += ["--trainer.accumulate_grad_batches=1"]
     words += ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
     words += ["--trainer.precision=32-true"]
+    if "depth_model" in path.read_text():
+        words += [f"--model.generator.init_args.depth_model={depth_model}", f"--data.depth_folder={tmp_path / 'depth'}"]
     if path.stem in SICK:
         with pytest.raises(SystemExit) as leave:
             main(words)

@@ -82,13 +82,13 @@ class CheckLoss(Callback):
         exact, rounded = [], []
         task.generator.eval()
         for pair in data.training_pairs(self.pairs):
-            source, target = pair.source.to(device), pair.target.to(device)
+            source, target, given = pair.source.to(device), pair.target.to(device), pair.input.to(device, dtype)
             with torch.no_grad():
-                prediction = task(source.to(dtype)).float() if whole else source
+                prediction = task(given).float() if whole else source
                 exact.append(Seen(prediction, target, source))
                 if whole and plugin.precision != "32-true":
                     with plugin.forward_context():
-                        rounded.append(Seen(task(source.to(dtype)).float(), target, source))
+                        rounded.append(Seen(task(given).float(), target, source))
         for module, mode in modes:
             module.training = mode
         steps = {"bf16": torch.bfloat16, "16-": torch.float16}

@@ -193,6 +193,10 @@ class PairDataModule(LightningDataModule):
             return
         if self.resize is not None:
             rank_zero_info(f"photos are reduced to a shorter side of {self.resize} pixels: metrics are of that size")
+        if self.depth is not None and self._degradations:
+            raise InputError(
+                "the generator takes the depth of photos, and data.pairs makes bad ones of them: leave out one"
+            )
         testing = self._stage is TrainerFn.TESTING
         if self.stream is not None and not testing:
             if self.depth is not None or self._degradations:

@@ -57,7 +57,7 @@ def shard(
     _require_litdata()
     if output.exists():
         raise InputError(f"{output} exists: choose another --output, or remove it")
-    origin = (pairs[0], pairs[1]) if len(pairs) == 2 else pairs[0]
+    origin = pairs[0] if len(pairs) == 1 else list(pairs)
     data = PairDataModule(origin, test, validation, split_seed, split=split)
     parts = data.split
     refuse_shared_files(parts)

@@ -31,7 +31,14 @@ PLANES: dict[Feature, Callable[[Image], Plane]] = {
 }
 
 
-def extract(image: Float[Tensor, "n 3 h w"], features: Sequence[Feature]) -> Float[Tensor, "n f h w"]:
-    """Compute a plane for each feature, in float32 and without gradients: they describe the source."""
+def extract(image: Float[Tensor, "n c h w"], features: Sequence[Feature]) -> Float[Tensor, "n f h w"]:
+    """Compute a plane for each feature, in float32 and without gradients: they describe the source.
+
+    Args:
+        image: RGB, and behind it the depth where that of a model is given (`depth.DepthModel`).
+        features: which, in their order.
+    """
+    rgb, depth = image[:, :3].float(), image[:, 3:]
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-        return torch.cat([PLANES[name](image.float()) for name in features], dim=1).to(image.dtype)
+        planes = [depth if name == "depth" and depth.shape[1] else PLANES[name](rgb) for name in features]
+        return torch.cat(planes, dim=1).to(image.dtype)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
+from hdr_lightning.features.depth import DepthModel
 from hdr_lightning.generators.block import Block
 from hdr_lightning.image.tiling import run_padded
 
@@ -36,6 +37,11 @@ class Generator(nn.Module, ABC):
         """The network whose published weights these are; a generator around another one names that."""
         return self
 
+    @property
+    def depth(self) -> DepthModel | None:
+        """The model whose depth is the fourth plane that `forward` takes; nothing where it takes RGB alone."""
+        return None if self.base is self else self.base.depth
+
     def base_loaded(self) -> None:
         """Do what follows from new weights in `base`."""
 
@@ -56,11 +62,14 @@ def edit(generator: Generator, image: Float[Tensor, "n c h w"]) -> Float[Tensor,
 
     Args:
         generator: what edits them.
-        image: as many planes as the generator takes, RGB first, sRGB-encoded, [0, 1].
+        image: RGB, sRGB-encoded, [0, 1]; the depth of the whole photo behind it, if the generator takes that. Outside
+            training it is computed where it is not given.
 
     Raises:
         InputError: if the number of planes is another, there are no pixels, or, outside training, some are not finite.
     """
+    if generator.depth is not None and image.shape[1] == 3 and image.numel() and not generator.training:
+        image = torch.cat((image, generator.depth(image)), dim=1)
     _, planes, height, width = image.shape
     if planes != generator.in_channels:
         raise InputError(f"{type(generator).__name__} takes {generator.in_channels} planes, got {planes}")

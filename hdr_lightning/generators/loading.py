@@ -60,7 +60,8 @@ def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
         The generator in evaluation mode, on the CPU.
 
     Raises:
-        InputError: if the file is no such checkpoint, or its generator is not known or does not fit its weights.
+        InputError: if the file is no such checkpoint, its generator is not known or does not fit its weights, or the
+            depth model that it takes is not there.
     """
     for module in modules:
         try:
@@ -82,6 +83,8 @@ def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
         generator.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path}: the weights do not fit the generator that the checkpoint names: {error}") from None
+    if generator.depth is not None:
+        generator.depth.load()  # told now if it is not there, not at the first photo
     return generator.eval()
 
 

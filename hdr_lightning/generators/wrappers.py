@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.features import Feature, extract
+from hdr_lightning.features.depth import DepthModel
 from hdr_lightning.generators.base import Generator
 from hdr_lightning.image.regions import bright_mask
 
@@ -203,13 +204,26 @@ class FeatureGuided(Generator):
     Args:
         generator: takes 3 planes and one for each feature.
         features: which, in their order.
+        depth_model: a depth model of `transformers`: a folder, or its name on the Hugging Face hub; it is no part of
+            the checkpoint. Without one the luminance stands in for depth.
+        depth_revision: its branch, tag or commit on the hub.
+        depth_metric: whether it gives distances instead of inverse depth.
 
     Raises:
-        InputError: if the generator takes another number of planes.
+        InputError: if the generator takes another number of planes, or a depth model is given and depth no feature.
     """
 
-    def __init__(self, generator: Generator, features: Sequence[Feature] = ("depth", "edge", "saturation")) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        features: Sequence[Feature] = ("depth", "edge", "saturation"),
+        depth_model: str | None = None,
+        depth_revision: str = "main",
+        depth_metric: bool = False,
+    ) -> None:
         super().__init__()
+        if depth_model is not None and "depth" not in features:
+            raise InputError(f"depth_model is given, and the features are {', '.join(features)}: add depth to them")
         if generator.in_channels != 3 + len(features):
             raise InputError(
                 f"{type(generator).__name__} takes {generator.in_channels} planes, RGB and {len(features)} features "
@@ -218,10 +232,16 @@ class FeatureGuided(Generator):
         self.generator = generator
         self.features = list(features)
         self.stride = generator.stride
+        self._depth = None if depth_model is None else DepthModel(depth_model, depth_revision, depth_metric)
+        self.in_channels = 3 if depth_model is None else 4
 
     @property
     def base(self) -> Generator:
         return self.generator
 
+    @property
+    def depth(self) -> DepthModel | None:
+        return self._depth
+
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
-        return self.generator(torch.cat((image, extract(image, self.features)), dim=1))
+        return self.generator(torch.cat((image[:, :3], extract(image, self.features)), dim=1))

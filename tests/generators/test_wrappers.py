@@ -116,6 +116,28 @@ class TestFeatureGuided:
         expected = torch.cat((luminance(image), _sobel(image), saturation(image)), dim=1)
         assert torch.allclose(planes, expected, atol=2e-3)  # kornia adds 1e-6 under the root
 
+    def test_the_depth_of_a_model_takes_the_place_of_the_luminance(self, image):
+        inner = shaken(NAFNet(**NAF, in_channels=6))
+        net = FeatureGuided(inner, ["edge", "depth", "saturation"], depth_model="a/model")
+        assert net.in_channels == 4
+        depth = torch.rand_like(image[:, :1])
+        edge, _, colour = extract(image, ["edge", "depth", "saturation"]).split(1, dim=1)
+        planes = torch.cat((image, edge, depth, colour), dim=1)
+        assert torch.equal(net(torch.cat((image, depth), dim=1)), inner(planes))
+
+    @pytest.mark.parametrize("wrap", [GainConstrained, ZeroConvCopy, lambda net: ColorRefiner(net, NAFNet(**NAF))])
+    def test_generators_around_it_take_the_depth_too(self, wrap, image):
+        guided = FeatureGuided(shaken(NAFNet(**NAF, in_channels=4)), ["depth"], depth_model="a/model")
+        net = wrap(guided)
+        assert net.in_channels == 4
+        assert net.depth == guided.depth
+        assert NAFNet(**NAF).depth is None
+        assert net(torch.cat((image, image[:, :1]), dim=1)).shape == image.shape
+
+    def test_a_depth_model_without_the_feature_is_refused(self):
+        with pytest.raises(InputError, match="the features are edge: add depth"):
+            FeatureGuided(NAFNet(**NAF, in_channels=4), ["edge"], depth_model="a/model")
+
     def test_published_weights_of_three_planes_start_it(self, tmp_path, image):
         published = shaken(NAFNet(**NAF))
         torch.save(published.state_dict(), tmp_path / "net.pth")

@@ -68,6 +68,16 @@ def demo(tmp_path_factory):
     return write_demo_set(tmp_path_factory.mktemp("demo") / "rooms", number=12, size=(32, 48), seed=7)
 
 
+@pytest.fixture(scope="session")
+def checkpoint(demo, tmp_path_factory):
+    """The best checkpoint of a tiny run, in the folder of that run."""
+    from hdr_lightning.cli import main
+
+    folder = tmp_path_factory.mktemp("runs")
+    run = main(["fit", *TINY, f"--data.pairs={demo}", f"--trainer.default_root_dir={folder}", "--trainer.max_epochs=1"])
+    return run / "checkpoints" / "best.ckpt"
+
+
 @pytest.fixture
 def shared():
     """The folder of real photos and reference tensors."""

@@ -14,13 +14,6 @@ from hdr_lightning.generators import Generator, NAFNet
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
 
 
-@pytest.fixture(scope="module")
-def checkpoint(demo, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    run = main(["fit", *TINY, f"--data.pairs={demo}", f"--trainer.default_root_dir={folder}", "--trainer.max_epochs=1"])
-    return run / "checkpoints" / "best.ckpt"
-
-
 def enhance(*photos, checkpoint, output, **options):
     words = [f"--{name}={value}" for name, value in options.items()]
     return main(["enhance", *map(str, photos), "--checkpoint", str(checkpoint), "--output", str(output), *words])

@@ -1,6 +1,6 @@
 """How many H200s could 16 cores feed? An estimate: arithmetic and bytes of a training step, no GPU involved.
 
-    python docs/feeding_figures.py --rates='{"whole photos": 11, "reduced to 384 px": 15, "cached": 900}'
+    python docs/feeding_figures.py --rates='{"whole photos": 12, "cached": 861}'
 
 The rates are samples a CPU second of `hdr-lightning benchmark-data`.
 """
@@ -50,6 +50,11 @@ def step(network: nn.Module, size: int, batch: int) -> tuple[float, float]:
     return flops / batch, count.moved / batch
 
 
+def number(value: float) -> str:
+    """Two figures."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def main(rates: dict[str, float], size: int = 384, batch: int = 8) -> None:
     """Print the table.
 
@@ -63,7 +68,7 @@ def main(rates: dict[str, float], size: int = 384, batch: int = 8) -> None:
     for name, network in (("NAFNet-32", NAFNet(width=32)), ("Restormer", Restormer())):
         flops, moved = step(network, size, batch)
         least, eager = flops / (PEAK * EFFICIENCY), max(flops / (PEAK * EFFICIENCY), moved / BANDWIDTH)
-        fed = " | ".join(f"{CORES * rate * least:.2g} to {CORES * rate * eager:.2g}" for rate in rates.values())
+        fed = " | ".join(f"{number(CORES * rate * least)} to {number(CORES * rate * eager)}" for rate in rates.values())
         print(f"| {name} | {flops / 1e12:.2f} | {moved / 1e9:.1f} | {1e3 * least:.2f} | {1e3 * eager:.2f} | {fed} |")
 
 

@@ -246,6 +246,10 @@ def _rows(shorter_side: int | None, costs: dict[str, Cost]) -> list[str]:
     what = "crops of whole photos" if shorter_side is None else f"photos reduced to {shorter_side} px"
     return [
         f"| {what} | {name} | {1e3 * cost.wall:.2f} | {1e3 * cost.cpu:.2f} | {1 / cost.cpu:.0f} | "
-        f"{cost.cpu / costs['ours'].cpu:.2g}x | {cost.cpu / costs['ours, cached'].cpu:.2g}x |"
+        f"{_times(cost.cpu / costs['ours'].cpu)} | {_times(cost.cpu / costs['ours, cached'].cpu)} |"
         for name, cost in costs.items()
     ]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x"

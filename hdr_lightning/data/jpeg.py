@@ -37,9 +37,12 @@ def decode_jpeg(image: ImageFile, shorter_side: int | None = None) -> UInt8[np.n
     assert image.fp is not None
     height, width = image.height, image.width
     scale = jpeg_scale(height, width, shorter_side)
-    least = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
+    size = -(-height // scale), -(-width // scale)
+    least = dict(zip(("min_height", "min_width"), size, strict=True))
     try:
         with mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if simplejpeg.decode_jpeg_header(data, **least)[:2] != size:  # a header that Pillow understands otherwise
+                return None
             pixels = simplejpeg.decode_jpeg(data, "RGB" if image.mode == "RGB" else "GRAY", **least)
     except ValueError as error:
         if any(hole in str(error) for hole in HOLES):

@@ -143,3 +143,25 @@ def test_a_jpeg_with_a_second_picture_behind_it_gives_the_first(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(buffer.getvalue())
     assert psnr(read_photo(path, 100).pixels, np.asarray(first.resize((128, 100), Image.Resampling.BICUBIC))) > 35
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore:.*EXIF.*:UserWarning")
+def test_a_damaged_jpeg_gives_a_photo_of_its_size_or_is_refused(tmp_path):
+    data = written(tmp_path / "a.jpg", scene(403, 517), quality=85).read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(200):
+        flipped = bytearray(data)
+        for place in rng.integers(0, rng.choice([700, len(data)]), 3):
+            flipped[place] = rng.integers(256)
+        (tmp_path / "a.jpg").write_bytes(flipped)
+        try:
+            photo = read_photo(tmp_path / "a.jpg", 50)
+        except InputError:
+            outcomes.add("refused")
+            continue
+        outcomes.add("read")
+        with Image.open(tmp_path / "a.jpg") as image:
+            sizes = {reduced_size(*image.size[::-1], 50), reduced_size(*image.size, 50)}
+        assert photo.pixels.shape[:2] in sizes
+    assert outcomes == {"read", "refused"}

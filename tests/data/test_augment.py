@@ -135,12 +135,13 @@ class TestMix:
         assert max(areas) > 0.7
 
 
-class TestSamples:
-    EVERYTHING = (Jitter(0.7, 0.2), Mix(0.4, 0.4))
+EVERYTHING = {"jitter": Jitter(0.7, 0.2), "mix": Mix(0.4, 0.4)}
 
+
+class TestSamples:
     def dataset(self, demo, everything=True):
         augment = CropFlip(8, 0.5, 0.5, 0.75) if everything else CropFlip(8, 0.5)
-        return PairDataset(read_pairs(demo), augment, 5, *(self.EVERYTHING if everything else ()))
+        return PairDataset(read_pairs(demo), augment, 5, **(EVERYTHING if everything else {}))
 
     def seen(self, demo, workers, epochs=(0, 1), rank=0, ranks=1, batch_size=4):
         dataset = self.dataset(demo)
@@ -186,7 +187,7 @@ class TestSamples:
     def test_jitter_leaves_the_target_alone(self, demo):
         paths = read_pairs(demo)
         plain = PairDataset(paths, CropFlip(8, 0.5), 5)[Draw(0, 3)]
-        lit = PairDataset(paths, CropFlip(8, 0.5), 5, Jitter(1, 0.5))[Draw(0, 3)]
+        lit = PairDataset(paths, CropFlip(8, 0.5), 5, jitter=Jitter(1, 0.5))[Draw(0, 3)]
         assert torch.equal(plain.target, lit.target)
         assert not torch.equal(plain.source, lit.source)
 

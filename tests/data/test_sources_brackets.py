@@ -231,7 +231,7 @@ REAL = ("iccv17_Seq_11", "iccv17_Seq_25", "iccv17_Seq_72", "iccv17_Seq_69")
 
 def test_real_brackets_give_the_fusion_that_others_made_of_them(shared, tmp_path):
     """These scenes have three exposures; their targets were fused elsewhere and kept as JPEG."""
-    folder = shared / "brackets"
+    folder = (shared / "brackets").resolve()
     (tmp_path / "real").mkdir()
     for scene in REAL:
         for exposure in "muo":

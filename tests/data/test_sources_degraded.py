@@ -216,7 +216,7 @@ def test_nothing_to_degrade_is_refused(tmp_path):
 
 def samples(clean, epoch, workers=0, augment=True):
     source = DegradedPhotos(clean, ALL)
-    dataset = PairDataset(source.pairs(), CropFlip(24, 0.5) if augment else None, 3, source.degradations)
+    dataset = PairDataset(source.pairs(), CropFlip(24, 0.5) if augment else None, 3, degradations=source.degradations)
     sampler = EpochSampler(len(dataset), seed=3)
     sampler.set_epoch(epoch)
     return [pair.source for pair in DataLoader(dataset, batch_size=1, sampler=sampler, num_workers=workers)]

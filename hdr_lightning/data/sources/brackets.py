@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from hdr_lightning.data.files import Photo, read_photo, write_photo, writing
 from hdr_lightning.data.manifest import PairPaths, read_pairs
 from hdr_lightning.data.sources.base import PairSource, photos_below, require_folder
+from hdr_lightning.data.sources.degradations import Pixels, quantised
 from hdr_lightning.data.sources.fusion import align, fuse
 from hdr_lightning.data.sources.published import Exposures, choose
 from hdr_lightning.errors import InputError
@@ -291,9 +292,14 @@ def _fuse_scene(fusing: Fusing, name: str, photos: Sequence[Path]) -> None:
         source = os.path.relpath(path, fusing.output)
         if any(shift != (0, 0) for shift in shifts):
             source = f"source/{name}/{path.stem}.png"
-            write_photo(fusing.output / source, Photo(exposure, "PNG", b"", b""))
+            _write(fusing.output / source, exposure)
         rows.append({"src": source, "tar": target, "group": name})
-    write_photo(fusing.output / target, Photo(fuse(exposures), "PNG", b"", b""))
+    _write(fusing.output / target, fuse(exposures))
     with writing(_record(fusing, name)) as temporary:
         record = {"request": request, "shifts": shifts, "pairs": rows}
         temporary.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write(path: Path, pixels: Pixels) -> None:
+    """Write a PNG; floats, which radiance is read as, get 16 bits a channel."""
+    write_photo(path, Photo(quantised(pixels, np.uint16) if pixels.dtype == np.float32 else pixels, "PNG", b"", b""))

@@ -172,7 +172,7 @@ class Jpeg(Degradation):
     def __call__(self, picture: Picture, rng: np.random.Generator) -> Picture:
         quality = int(rng.integers(self.quality[0], self.quality[1], endpoint=True))
         file = io.BytesIO()
-        Image.fromarray(_quantised(picture, np.uint8)).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        Image.fromarray(quantised(picture, np.uint8)).save(file, "JPEG", quality=quality, subsampling="4:2:0")
         return np.asarray(Image.open(file)).astype(np.float32) / np.float32(255)
 
 
@@ -219,7 +219,7 @@ def degrade(pixels: Pixels, steps: Sequence[Degradation], rng: np.random.Generat
         if step.linear != linear:
             picture, linear = (_decode if step.linear else _encode)(picture), step.linear
         picture = step(picture, rng)
-    return _quantised(_encode(picture) if linear else picture, pixels.dtype)
+    return quantised(_encode(picture) if linear else picture, pixels.dtype)
 
 
 def convolve(picture: Picture, kernel: NDArray[np.floating]) -> Picture:
@@ -253,7 +253,7 @@ def _encode(linear: Picture) -> Picture:
     return encode_srgb(torch.from_numpy(linear).clamp(0, 1)).numpy()
 
 
-def _quantised(encoded: Picture, dtype: np.dtype | type) -> Pixels:
+def quantised(encoded: Picture, dtype: np.dtype | type) -> Pixels:
     """Clip code values and round them to the steps of a dtype."""
     clipped = np.clip(encoded, 0, 1)
     if dtype == np.float32:

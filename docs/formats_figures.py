@@ -11,9 +11,9 @@ import numpy as np
 import OpenEXR
 from PIL import Image
 
-from hdr_lightning.data.color_profile import SRGB, from_srgb, to_srgb
 from hdr_lightning.data.files import Photo, read_photo, write_photo
-from hdr_lightning.data.tone import ToneCurve
+from hdr_lightning.data.files.color_profile import SRGB, from_srgb, to_srgb
+from hdr_lightning.data.files.tone import ToneCurve
 
 D65, D50 = [0.3127, 0.329, 1], [0.3457, 0.3585, 1]
 PROFILES = {

@@ -20,9 +20,9 @@ from torch import Tensor
 from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.files import read_photo, to_tensor
+from hdr_lightning.data.files.reduce import reduced_size
 from hdr_lightning.data.manifest import PairPaths, read_pairs
 from hdr_lightning.data.pairs import Draw, PairDataset
-from hdr_lightning.data.reduce import reduced_size
 from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track

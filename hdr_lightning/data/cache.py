@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdr_lightning.data.files import content_hash, photo_header, read_photo, writing
-from hdr_lightning.data.reduce import reduced_size
+from hdr_lightning.data.files.reduce import reduced_size
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 

@@ -8,7 +8,7 @@ import tifffile
 from photo_samples import write_exr
 
 from hdr_lightning.data.files import photo_header, read_photo, to_pixels, to_tensor, write_photo
-from hdr_lightning.data.tone import ToneCurve
+from hdr_lightning.data.files.tone import ToneCurve
 from hdr_lightning.errors import InputError
 
 

@@ -8,8 +8,8 @@ from photo_samples import swapped_profile
 from PIL import Image, ImageOps
 
 from hdr_lightning.data.files import read_photo
-from hdr_lightning.data.jpeg import decode_jpeg, jpeg_scale
-from hdr_lightning.data.reduce import reduce, reduced_size
+from hdr_lightning.data.files.jpeg import decode_jpeg, jpeg_scale
+from hdr_lightning.data.files.reduce import reduce, reduced_size
 from hdr_lightning.errors import InputError
 
 

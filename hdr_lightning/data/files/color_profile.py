@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 from PIL import ImageCms
 
-from hdr_lightning.data.header import profile_description
+from hdr_lightning.data.files.header import profile_description
 from hdr_lightning.errors import InputError
 
 SRGB: bytes = imagecodecs.cms_profile("srgb")

@@ -79,11 +79,11 @@ def photo_header(path: Path) -> Header:
     with told(path):
         kind = file_kind(path)
         if kind == "RAW":
-            from hdr_lightning.data.raw import raw_header
+            from hdr_lightning.data.files.raw import raw_header
 
             return raw_header(path)
         if kind == "EXR":
-            from hdr_lightning.data.radiance import exr_header
+            from hdr_lightning.data.files.radiance import exr_header
 
             return exr_header(path)
         with path.open("rb") as file:

@@ -11,11 +11,11 @@ import OpenEXR
 from jaxtyping import Shaped
 from numpy.typing import NDArray
 
-from hdr_lightning.data.color_profile import SRGB
-from hdr_lightning.data.header import Header, check_size, profile_description
-from hdr_lightning.data.metadata import Metadata
-from hdr_lightning.data.photo import Photo
-from hdr_lightning.data.tone import ToneCurve
+from hdr_lightning.data.files.color_profile import SRGB
+from hdr_lightning.data.files.header import Header, check_size, profile_description
+from hdr_lightning.data.files.metadata import Metadata
+from hdr_lightning.data.files.photo import Photo
+from hdr_lightning.data.files.tone import ToneCurve
 from hdr_lightning.errors import InputError
 
 REC_709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8, UInt16
 from numpy.typing import NDArray
 
-from hdr_lightning.data.tone import ToneCurve
+from hdr_lightning.data.files.tone import ToneCurve
 
 Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 """RGB, sRGB-encoded: 0 to 255, 0 to 65535, or tone-mapped light in [0, 1]."""

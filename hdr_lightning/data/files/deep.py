@@ -15,11 +15,11 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from hdr_lightning.data.color_profile import from_srgb, profile_space, to_srgb
-from hdr_lightning.data.header import opened, tiff_tags
-from hdr_lightning.data.metadata import ICC_TAG, XMP_TAG, Metadata, metadata, tiff_metadata
-from hdr_lightning.data.photo import Photo, turned
-from hdr_lightning.data.radiance import photo_of_light, refuse_other_light
+from hdr_lightning.data.files.color_profile import from_srgb, profile_space, to_srgb
+from hdr_lightning.data.files.header import opened, tiff_tags
+from hdr_lightning.data.files.metadata import ICC_TAG, XMP_TAG, Metadata, metadata, tiff_metadata
+from hdr_lightning.data.files.photo import Photo, turned
+from hdr_lightning.data.files.radiance import photo_of_light, refuse_other_light
 from hdr_lightning.errors import InputError
 
 STRIP_BYTES = 1 << 20

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from hdr_lightning.data.header import DAMAGE, Header, check_size
-from hdr_lightning.data.metadata import exif_without_storage
-from hdr_lightning.data.photo import Photo
+from hdr_lightning.data.files.header import DAMAGE, Header, check_size
+from hdr_lightning.data.files.metadata import exif_without_storage
+from hdr_lightning.data.files.photo import Photo
 from hdr_lightning.errors import InputError
 
 if TYPE_CHECKING:

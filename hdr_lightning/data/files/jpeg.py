@@ -7,7 +7,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL.ImageFile import ImageFile
 
-from hdr_lightning.data.reduce import fit, reduced_size
+from hdr_lightning.data.files.reduce import fit, reduced_size
 from hdr_lightning.errors import InputError
 
 HOLES = ("remature end", "bad Huffman code", "instead of RST")

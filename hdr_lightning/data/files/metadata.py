@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from hdr_lightning.data.header import orientation_of
+from hdr_lightning.data.files.header import orientation_of
 
 XMP_TAG, ICC_TAG = 700, 34675
 

@@ -15,9 +15,9 @@ from PIL import Image, PngImagePlugin
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hdr_lightning.data.color_profile import from_srgb, profile_space, to_srgb
-from hdr_lightning.data.deep import read_deep_png, read_deep_tiff, write_deep_png, write_tiff
-from hdr_lightning.data.header import (
+from hdr_lightning.data.files.color_profile import from_srgb, profile_space, to_srgb
+from hdr_lightning.data.files.deep import read_deep_png, read_deep_tiff, write_deep_png, write_tiff
+from hdr_lightning.data.files.header import (
     PHOTO_SUFFIXES,
     RAW_SUFFIXES,
     Header,
@@ -28,12 +28,12 @@ from hdr_lightning.data.header import (
     tiff_header,
     told,
 )
-from hdr_lightning.data.jpeg import decode_jpeg
-from hdr_lightning.data.metadata import metadata
-from hdr_lightning.data.photo import Photo, Pixels, turned
-from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
-from hdr_lightning.data.raw import read_raw
-from hdr_lightning.data.reduce import reduce
+from hdr_lightning.data.files.jpeg import decode_jpeg
+from hdr_lightning.data.files.metadata import metadata
+from hdr_lightning.data.files.photo import Photo, Pixels, turned
+from hdr_lightning.data.files.radiance import light_of_photo, read_exr, write_exr
+from hdr_lightning.data.files.raw import read_raw
+from hdr_lightning.data.files.reduce import reduce
 from hdr_lightning.errors import InputError
 
 __all__ = [
@@ -65,7 +65,7 @@ SAVE_OPTIONS: dict[str, dict[str, object]] = {
 def read_photo(path: Path, shorter_side: int | None = None) -> Photo:
     """Read a photo: upright, in sRGB, grey and palette expanded to RGB, at the depth of the file.
 
-    Radiance (OpenEXR, TIFF of floating-point numbers) passes the tone curve of `data.tone`; RAW is developed.
+    Radiance (OpenEXR, TIFF of floating-point numbers) passes the tone curve of `data.files.tone`; RAW is developed.
 
     Args:
         path: the file.

@@ -76,7 +76,7 @@ class Pairs(Sequence[PairPaths]):
 
     def __init__(self, columns: Columns, rows: NDArray[np.integer] | None = None) -> None:
         self.columns = columns
-        self.rows = np.arange(len(columns.names)) if rows is None else rows
+        self.rows = np.arange(len(columns.names), dtype=np.int32) if rows is None else rows
 
     @classmethod
     def of(cls, pairs: Iterable[PairPaths]) -> "Pairs":
@@ -156,7 +156,8 @@ def read_pairs(origin: Path | Sequence[Path]) -> Pairs:
 def _repeated(names: pa.ChunkedArray) -> str | None:
     """A name that is there more than once. Hashes are compared first: a hash table of ten million names takes long."""
     with ThreadPoolExecutor() as pool:
-        hashes = np.sort(np.concatenate(list(pool.map(_hash, names.chunks))))
+        hashes = np.concatenate(list(pool.map(_hash, names.chunks)))
+    hashes.sort()
     if (hashes[1:] != hashes[:-1]).all():
         return None
     counts = Counter(names.to_pylist()).most_common(1)

@@ -104,7 +104,7 @@ def _hold_out(pairs: Pairs, test: HeldOut) -> tuple[Pairs, NDArray[np.bool_]]:
             raise InputError(f"data.test is to be a number of pairs or a share between 0 and 1, got {test}")
         chosen = _choose(pairs, _shuffled(pairs, np.random.default_rng(0)), max(round(test * len(pairs)), 1))
         held_out = Pairs(pairs.columns, pairs.rows[chosen])
-    return held_out, np.isin(pairs.groups, held_out.groups)
+    return held_out, _in_groups(pairs, held_out.groups)
 
 
 def named(pairs: Pairs, names: Sequence[str], who: str) -> Pairs:
@@ -132,6 +132,13 @@ def _shuffled(pairs: Pairs, rng: np.random.Generator) -> NDArray[np.integer]:
     return numbers
 
 
+def _in_groups(pairs: Pairs, numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Tell of each pair whether its group has one of these numbers."""
+    wanted = np.zeros(int(pairs.columns.groups.max()) + 1, bool)
+    wanted[numbers] = True
+    return wanted[pairs.groups]
+
+
 def _sizes(pairs: Pairs, order: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.bincount(pairs.groups, minlength=int(order.max(initial=0)) + 1)[order]
 
@@ -146,7 +153,7 @@ def _choose(pairs: Pairs, order: NDArray[np.integer], wanted: int) -> NDArray[np
         if not chosen or count + size <= wanted:
             chosen.append(group)
             count += size
-    return np.isin(pairs.groups, chosen)
+    return _in_groups(pairs, np.array(chosen, int))
 
 
 def _fold(pairs: Pairs, order: NDArray[np.integer], fold: Fold) -> NDArray[np.bool_]:
@@ -158,4 +165,4 @@ def _fold(pairs: Pairs, order: NDArray[np.integer], fold: Fold) -> NDArray[np.bo
         )
     sizes = _sizes(pairs, order)
     middles = np.cumsum(sizes) - sizes / 2
-    return np.isin(pairs.groups, order[(middles * fold.count / sizes.sum()).astype(int) == fold.number])
+    return _in_groups(pairs, order[(middles * fold.count / sizes.sum()).astype(int) == fold.number])

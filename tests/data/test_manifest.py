@@ -132,7 +132,7 @@ def test_ten_million_pairs_open_split_and_shard(tmp_path):
                 )
             )
     code = f"""
-import json, os, resource
+import json, resource, time
 from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader
@@ -144,20 +144,32 @@ class Names(PairDataset):
     def __getitem__(self, draw):
         return draw.photo if self.pairs[draw.photo].name else None
 
-split = split_pairs(read_pairs(Path({str(path)!r})), 0.001, 0.01, 0)
-assert not np.intersect1d(split.train.rows, split.validation.rows).size
+start = time.perf_counter()
+pairs = read_pairs(Path({str(path)!r}))
+opened = time.perf_counter() - start
+split = split_pairs(pairs, 0.001, 0.01, 0)
+divided = time.perf_counter() - start - opened
 train = split.train
+assert not np.intersect1d(train.rows, split.validation.rows).size
 shards = [EpochSampler(len(train), 3, True, rank, 2) for rank in range(2)]
-loader = DataLoader(Names(train), 4096, sampler=shards[0], num_workers=2)
-batches = [next(iter(loader))]
+loader = iter(DataLoader(Names(train), 4096, sampler=shards[0], num_workers=2))
+first = next(loader).tolist()
+proportional = 0
+for process in [Path("/proc/self"), *(Path(f"/proc/{{worker.pid}}") for worker in loader._workers)]:
+    words = (process / "smaps_rollup").read_text().split()
+    proportional += 1024 * int(words[words.index("Pss:") + 1])
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 seen = [np.fromiter((draw.photo for draw in shard), np.int64) for shard in shards]
-assert batches[0].tolist() == seen[0][:4096].tolist()
-assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(len(train) - len(train) % 2))
-smaps = Path("/proc/self/smaps_rollup").read_text().split()
-print(json.dumps(dict(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, pairs=len(train))))
+assert first == seen[0][:4096].tolist()
+assert np.array_equal(np.sort(np.concatenate(seen)), np.sort(np.unique(np.concatenate(seen))))
+assert sum(map(len, seen)) == len(train) - len(train) % 2
+print(json.dumps(dict(opened=opened, divided=divided, peak=peak, with_workers=proportional, pairs=len(train))))
 """
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert json.loads(out)["pairs"] == pytest.approx(0.989 * number, rel=0.01)
+    found = json.loads(out)
+    print(found)
+    assert found["pairs"] == pytest.approx(0.989 * number, rel=0.01)
+    assert found["with_workers"] < 2e9
 
 
 def test_encodings(tmp_path):

@@ -27,6 +27,7 @@ OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
+    "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
     "fingerprint": ("hdr_lightning.data.splits:fingerprint", "record the content of a data set's photos"),
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
@@ -34,7 +35,7 @@ OWN_VERBS = {
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
-POSITIONAL = {"enhance": "photos", "fingerprint": "pairs"}
+POSITIONAL = {"enhance": "photos", "fingerprint": "pairs", "audit": "pairs"}
 """The argument of a verb that is given without its name."""
 
 

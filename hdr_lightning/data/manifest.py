@@ -1,12 +1,13 @@
 """Which photos belong together: pairs from a JSONL manifest or from two folders with matching names."""
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdr_lightning.data.files import PHOTO_SUFFIXES
+from hdr_lightning.data.files import PHOTO_SUFFIXES, writing
 from hdr_lightning.errors import InputError
 
 KEYS = frozenset({"src", "tar", "group"})
@@ -119,3 +120,55 @@ def list_photos(folder: Path) -> list[Path]:
     if not photos:
         raise InputError(f"{folder}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     return photos
+
+
+def write_quarantine(path: Path, reasons: Mapping[PairPaths, str]) -> None:
+    """List pairs to be left out: one JSON object a line, with "src" relative to the file, and "why".
+
+    Args:
+        path: the file, JSONL.
+        reasons: what is wrong with each pair.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    with writing(path) as temporary:
+        folder = path.parent.absolute()
+        rows = [{"src": os.path.relpath(pair.source.absolute(), folder), "why": why} for pair, why in reasons.items()]
+        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_quarantine(path: Path) -> frozenset[Path]:
+    """Read which pairs to leave out.
+
+    Args:
+        path: JSONL with "src" a line, relative to the file, and perhaps "why"; `hdr-lightning audit` writes one.
+
+    Returns:
+        Their sources, as absolute paths.
+
+    Raises:
+        InputError: if there is no such file, or a line is wrong.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such quarantine list; `hdr-lightning audit` writes one")
+    sources = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            sources.append(_read_quarantine_line(f"{path}, line {number}", line))
+    return frozenset(located(path.parent / source) for source in sources)
+
+
+def _read_quarantine_line(where: str, line: str) -> str:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: expected one JSON object a line, got {line[:60]!r} ({error.msg})") from None
+    if not isinstance(row, dict) or "src" not in row or not row.keys() <= {"src", "why"}:
+        raise InputError(f'{where}: expected the keys "src" and perhaps "why", got {line[:80]}')
+    return str(row["src"])
+
+
+def located(source: Path) -> Path:
+    """Write a path in one way, so that two can be compared, without opening anything."""
+    return Path(os.path.normpath(source.absolute()))

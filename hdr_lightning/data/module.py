@@ -11,10 +11,10 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
-from hdr_lightning.data.audit import check_pairs
+from hdr_lightning.data.audit import check_pairs, refuse_equal_photos
 from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import list_photos, read_pairs
+from hdr_lightning.data.manifest import list_photos, read_pairs, read_quarantine
 from hdr_lightning.data.pairs import Draw, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.splits import Split, refuse_shared_content, split_pairs
 from hdr_lightning.errors import InputError
@@ -34,6 +34,7 @@ class PairDataModule(LightningDataModule):
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
         workers: processes that read photos; 0 reads in the training process.
         photos: folder that `predict` enhances.
+        quarantine: JSONL of pairs to leave out, with "src" relative to it a line, such as `hdr-lightning audit` writes.
 
     Raises:
         InputError: if a number is out of range.
@@ -50,6 +51,7 @@ class PairDataModule(LightningDataModule):
         batch_size: int = 8,
         workers: int = 2,
         photos: Path | None = None,
+        quarantine: Path | None = None,
     ) -> None:
         super().__init__()
         for name, value, low, high in (
@@ -73,6 +75,7 @@ class PairDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.photos = photos
+        self.quarantine = quarantine
 
     @cached_property
     def split(self) -> Split:
@@ -83,7 +86,8 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
-        return split_pairs(read_pairs(self.pairs), self.test, self.validation, self.split_seed)
+        quarantine = read_quarantine(self.quarantine) if self.quarantine else frozenset()
+        return split_pairs(read_pairs(self.pairs), self.test, self.validation, self.split_seed, quarantine)
 
     @property
     def _stage(self) -> TrainerFn:
@@ -99,15 +103,15 @@ class PairDataModule(LightningDataModule):
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
             + (f", {len(parts.left_out)} left out (in a group of the test set)" if parts.left_out else "")
+            + (f", {len(parts.quarantined)} left out ({self.quarantine})" if self.quarantine else "")
         )
         if self._stage is TrainerFn.TESTING:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
-            check_pairs(parts.test, crop=None)
+            check_pairs(parts.test, None, "test")
         else:
-            if self._stage is TrainerFn.FITTING:
-                check_pairs(parts.train, self.augment.crop)
-            check_pairs(parts.validation, crop=None)
+            train = check_pairs(parts.train, self.augment.crop) if self._stage is TrainerFn.FITTING else []
+            refuse_equal_photos([*train, *check_pairs(parts.validation, None, "validation")])
         manifest = self.test if isinstance(self.test, Path) else self.pairs
         refuse_shared_content(parts, manifest, may_open_test=self._stage is TrainerFn.TESTING)
 

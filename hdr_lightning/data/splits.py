@@ -7,14 +7,14 @@ agree: through the hashes of `SHA256SUMS` for the test set, through the files th
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hdr_lightning.data.files import content_hash, writing
-from hdr_lightning.data.manifest import PairPaths, read_pairs
+from hdr_lightning.data.manifest import PairPaths, located, read_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
@@ -31,29 +31,47 @@ class Split:
 
     Attributes:
         left_out: pairs in no part, because they share a group with a test pair that was named or counted off.
+        quarantined: pairs in no part, because a quarantine list names them.
     """
 
     train: list[PairPaths]
     validation: list[PairPaths]
     test: list[PairPaths]
     left_out: list[PairPaths]
+    quarantined: list[PairPaths] = field(default_factory=list)
 
     def items(self) -> list[tuple[str, list[PairPaths]]]:
         """The three parts with their names."""
         return [("test", self.test), ("training", self.train), ("validation", self.validation)]
 
 
-def split_pairs(pairs: Sequence[PairPaths], test: HeldOut, validation: float, seed: int) -> Split:
-    """Split pairs; groups are never divided.
+def split_pairs(
+    pairs: Sequence[PairPaths], test: HeldOut, validation: float, seed: int, quarantine: Collection[Path] = frozenset()
+) -> Split:
+    """Split pairs as `divide_pairs` does, and refuse a file that lies in two parts.
+
+    Raises:
+        InputError: as `divide_pairs`, or if a file is in two parts.
+    """
+    parts = divide_pairs(pairs, test, validation, seed, quarantine)
+    _refuse_shared_files(parts)
+    return parts
+
+
+def divide_pairs(
+    pairs: Sequence[PairPaths], test: HeldOut, validation: float, seed: int, quarantine: Collection[Path] = frozenset()
+) -> Split:
+    """Split pairs; groups are never divided. Opens no file.
 
     Args:
         pairs: all pairs, or all but the test set where that has a manifest of its own.
         test: the held-out set.
         validation: share of the remaining pairs for validation, in (0, 1).
         seed: chooses the validation groups.
+        quarantine: absolute paths of sources to leave out. They go last, so that the rest stays on its side.
 
     Raises:
-        InputError: if the test set is not among the pairs, photos are in two parts, or a part would be empty.
+        InputError: if the test set is not among the pairs, or a part would be empty.
     """
     held_out = _held_out(pairs, test)
     names, groups = {pair.name for pair in held_out}, {pair.group for pair in held_out}
@@ -80,13 +98,25 @@ def split_pairs(pairs: Sequence[PairPaths], test: HeldOut, validation: float, se
         held_out,
         left_out,
     )
+    parts = _without(parts, quarantine)
+    in_quarantine = f", {len(parts.quarantined)} pairs of them in quarantine" if quarantine else ""
     if not parts.train or not parts.validation:
         raise InputError(
             f"too few pairs to split: {len(pairs)} pairs, of which {len(held_out)} are held out for the test and "
-            f"{len(by_group)} groups are left; training and validation need a group each: add pairs or hold out fewer"
+            f"{len(by_group)} groups are left{in_quarantine}; training and validation need a group each: "
+            "add pairs or hold out fewer"
         )
-    _refuse_shared_files(parts)
     return parts
+
+
+def _without(parts: Split, quarantine: Collection[Path]) -> Split:
+    train, validation, test = (
+        [pair for pair in part if located(pair.source) not in quarantine]
+        for part in (parts.train, parts.validation, parts.test)
+    )
+    everyone = (*parts.train, *parts.validation, *parts.test)
+    quarantined = [pair for pair in everyone if located(pair.source) in quarantine]
+    return Split(train, validation, test, parts.left_out, quarantined)
 
 
 def _held_out(pairs: Sequence[PairPaths], test: HeldOut) -> list[PairPaths]:

@@ -47,7 +47,7 @@ class Vocabulary:
             found = cv2.kmeans(self._project(sample), WORDS, None, (3, 20, 1e-4), 1, cv2.KMEANS_PP_CENTERS)
             self.words = found[2]
 
-    def _project(self, descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _project(self, descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
         return np.asarray((descriptors - self.mean) @ self.axes, np.float32)
 
     def vector(self, look: Look) -> Vectors:

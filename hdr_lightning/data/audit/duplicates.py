@@ -64,6 +64,10 @@ def equal_photos(pairs: Sequence[Examined]) -> list[Finding]:
     for sharing in owners.values():
         kind = "shared-target" if all(is_target for _, is_target in sharing) else "duplicate"
         links[kind] += _linked([one for one, _ in sharing])
+    whole = {frozenset((id(link.first), id(link.second))) for link in links["duplicate"]}
+    links["shared-target"] = [
+        link for link in links["shared-target"] if frozenset((id(link.first), id(link.second))) not in whole
+    ]
     return [finding for kind, found in links.items() for finding in _findings(kind, found)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdr_lightning.data.audit.candidates import NEIGHBOURS, Vocabulary, nearest, vectors
-from hdr_lightning.data.audit.examination import Examined
+from hdr_lightning.data.audit.examination import Examined, in_parallel
 from hdr_lightning.data.audit.findings import Finding, Severity, listed
 from hdr_lightning.data.audit.pairs import FLAT
 from hdr_lightning.data.audit.resemblance import Resemblance, resemblance
@@ -91,8 +91,10 @@ def similar_photos(pairs: Sequence[Examined], store: LookStore) -> list[Finding]
     rows, owners = _unlike(pairs)
     candidates = _candidates(rows, owners, store)
     links: dict[str, list[Link]] = {"near-duplicate": [], "same-scene": []}
-    for i, j, mirror in track(candidates, "comparing photos", len(candidates), "candidate"):
-        found = resemblance(store[rows[i]], store[rows[j]], mirror)
+    looks = ((store[rows[i]], store[rows[j]], mirror) for i, j, mirror in candidates)
+    results = in_parallel(lambda two: resemblance(*two), looks)
+    tracked = track(results, "comparing photos", len(candidates), "candidate")
+    for (i, j, _), found in zip(candidates, tracked, strict=True):
         if found is not None:
             # Some of them stand for several pairs with that target, perhaps on several sides.
             links[found.kind] += [

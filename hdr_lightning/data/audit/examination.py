@@ -1,7 +1,7 @@
 """Opening the photos of pairs: facts of each, and for a whole audit how the two of a pair relate and look."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -82,7 +82,7 @@ def _open(path: Path, cache: FactCache) -> tuple[PhotoFacts, Pixels]:
     return facts, small
 
 
-def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Do work in threads, in order, with few results waiting: what is not fetched yet is not begun."""
     threads = os.cpu_count() or 1
     rest = iter(items)

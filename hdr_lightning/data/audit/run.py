@@ -27,7 +27,7 @@ def audit(
     validation: float = 0.1,
     split_seed: int = 0,
     output: Path = Path("audit"),
-    tolerance: float = 1.5,
+    tolerance: float = 2.0,
 ) -> Path:
     """Look for everything that is wrong with a data set, and write `audit.html`, `audit.json` and `quarantine.jsonl`.
 

@@ -28,9 +28,7 @@ def crop(share: float) -> Callable[[Pixels], Pixels]:
 
     def change(pixels: Pixels) -> Pixels:
         height, width = (round(length * share**0.5) for length in pixels.shape[:2])
-        top, left = (
-            RNG.integers(0, whole - part + 1) for whole, part in zip(pixels.shape, (height, width), strict=False)
-        )
+        top, left = RNG.integers(0, np.array(pixels.shape[:2]) - (height, width) + 1)
         return pixels[top : top + height, left : left + width]
 
     return change
@@ -107,7 +105,8 @@ def measure_duplicates(pairs: list[PairPaths], every: int) -> None:
 def similarity(width: int, height: int) -> NDArray[np.float64]:
     """A random similarity about the centre: up to 25 px, 3 %, 2 degrees."""
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), RNG.uniform(-2, 2), RNG.uniform(0.97, 1.03))
-    return np.asarray(matrix + [[0, 0, RNG.uniform(-25, 25)], [0, 0, RNG.uniform(-25, 25)]])
+    matrix[:, 2] += RNG.uniform(-25, 25, 2)
+    return np.asarray(matrix)
 
 
 def measure_alignment(pairs: list[PairPaths]) -> None:
@@ -119,10 +118,7 @@ def measure_alignment(pairs: list[PairPaths]) -> None:
         planted = similarity(width, height)
         moved = cv2.warpAffine(target, planted, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         before = look_at(reduced(source))
-        ours, own = (
-            align(before, look_at(reduced(np.asarray(moved))), width),
-            align(before, look_at(reduced(target)), width),
-        )
+        ours, own = (align(before, look_at(reduced(np.asarray(after))), width) for after in (moved, target))
         if ours is None or own is None:
             none += 1
             continue
@@ -131,9 +127,8 @@ def measure_alignment(pairs: list[PairPaths]) -> None:
         shift = planted[:, :2] @ centre + planted[:, 2] - centre
         angle = np.degrees(np.arctan2(planted[1, 0], planted[0, 0]))
         factor = np.sqrt(np.linalg.det(planted[:, :2]))
-        errors.append(
-            (np.hypot(ours.dx - shift[0], ours.dy - shift[1]), abs(ours.scale - factor), abs(ours.angle - angle))
-        )
+        shifted = np.hypot(ours.dx - shift[0], ours.dy - shift[1])
+        errors.append((shifted, abs(ours.scale - factor), abs(ours.angle - angle)))
     print(f"{len(pairs)} displaced pairs, {none} not told; median, 95 %, largest:")
     for name, column in zip(("shift, px", "scale", "angle, degrees"), np.array(errors).T, strict=True):
         print(f"  error of {name:<16}", *(f"{value:.4f}" for value in np.percentile(column, [50, 95, 100])))

@@ -19,7 +19,7 @@ WORDS, AXES = 64, 16
 
 TINY = 16
 
-NEIGHBOURS = {"features": (12, 0.03), "picture": (4, 0.8)}
+NEIGHBOURS = {"features": (12, 0.0), "picture": (4, 0.8)}
 """How many of the nearest are compared, and from which cosine on, for each vector."""
 
 BLOCK = 512

@@ -70,7 +70,7 @@ def test_a_run_says_how_many_pairs_are_left_out(manifest, tmp_path, capfd):
     (path.parent / "7_src.png").unlink()
     listed = path.parent / "bad.jsonl"
     listed.write_text('{"src": "7_src.png", "why": "lost"}\n')
-    options = [f"--data.pairs={path}", f"--data.quarantine={listed}", "--data.test=2", "--trainer.max_steps=1"]
+    options = [f"--data.pairs={path}", f"--data.quarantine={listed}", "--data.test=2", "--trainer.max_epochs=1"]
     main(["fit", f"--trainer.default_root_dir={tmp_path / 'runs'}", *options, *TINY])
     assert re.search(
         r"pairs: 8 train, 1 validation, 2 test \(held out\), 1 left out \(.*bad.jsonl\)", capfd.readouterr().err

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from hdr_lightning.data.audit.photos import Pixels
 
 POINTS = 500
+
+COARSE, COARSE_SIZE = 150, 5.0
+"""How many of the points, at least, are larger than this, in pixels: a smaller copy of the photo has only those."""
+
 THUMB = 64
 TOLERANCE = 3.0
 """How far, in pixels of the reduced picture, a matched point may lie from where the transform puts it."""
@@ -38,9 +42,14 @@ def look_at(small: Pixels) -> Look:
     """Find the features of a reduced picture, (height, width, 3)."""
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     equalised = cv2.createCLAHE(4.0, (8, 8)).apply(grey)
-    found, raw = cv2.SIFT_create(nfeatures=POINTS, contrastThreshold=0.02).detectAndCompute(equalised, None)
-    raw = np.zeros((0, 128), np.float32) if raw is None else raw[:POINTS]
-    points = np.array([point.pt for point in found[:POINTS]], np.float32).reshape(-1, 2)
+    sift = cv2.SIFT_create(contrastThreshold=0.02)
+    strongest = sorted(sift.detect(equalised, None), key=lambda point: -point.response)
+    coarse = [point for point in strongest if point.size >= COARSE_SIZE]
+    fine = [point for point in strongest if point.size < COARSE_SIZE]
+    share = max(COARSE, POINTS - len(fine), sum(point.size >= COARSE_SIZE for point in strongest[:POINTS]))
+    found, raw = sift.compute(equalised, [*coarse[:share], *fine[: POINTS - min(share, len(coarse))]])
+    raw = np.zeros((0, 128), np.float32) if raw is None else raw
+    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
     roots = np.sqrt(raw / np.maximum(raw.sum(1, keepdims=True), 1e-6))
     thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]

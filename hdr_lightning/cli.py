@@ -27,6 +27,7 @@ OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
+    "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
     "fingerprint": ("hdr_lightning.data.contents:fingerprint", "record the content of a data set's photos"),
     "split": ("hdr_lightning.data.split_file:write_split", "divide a data set once, into a file to keep"),
     "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
@@ -40,6 +41,7 @@ OWN_VERBS = {
 """Verbs that are a function each: its typed arguments are the options."""
 
 POSITIONAL = {
+    "audit": "pairs",
     "enhance": "photos",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",

@@ -33,6 +33,16 @@ TINY = [
 """Options of a training that takes a second."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """The user's cache folder: not that of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    yield folder
+    os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
+
+
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory):
     """Random weights, in place of ImageNet's, where torch looks for downloads."""

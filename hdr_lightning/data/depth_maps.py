@@ -1,12 +1,12 @@
 """Depth of training photos, computed once and kept in a folder."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,8 +20,7 @@ from hdr_lightning.progress import track
 
 def default_folder() -> Path:
     """Where depth is kept if nothing else is said: below the cache folder of the user."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "hdr_lightning" / "depth"
+    return platformdirs.user_cache_path("hdr_lightning") / "depth"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
-from hdr_lightning.data.audit import check_pairs
+from hdr_lightning.data.audit import check_pairs, refuse_equal_photos
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.contents import (
@@ -27,6 +27,7 @@ from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
+from hdr_lightning.data.quarantine import read_quarantine, without
 from hdr_lightning.data.sources import PairSource
 from hdr_lightning.data.sources.degradations import Degradation
 from hdr_lightning.data.split_file import read_record, read_split
@@ -72,6 +73,7 @@ class PairDataModule(LightningDataModule):
         cutmix: probability that a rectangle of another training pair replaces that of a pair (CutMix).
         depth_folder: where the depth of training and validation photos is kept, for a generator that takes that of a
             model; below the cache folder of the user if nothing is given.
+        quarantine: JSONL of pairs to leave out, with "src" relative to it a line, such as `hdr-lightning audit` writes.
 
     Raises:
         InputError: if a number is out of range, or two options exclude each other.
@@ -103,6 +105,7 @@ class PairDataModule(LightningDataModule):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         depth_folder: Path | None = None,
+        quarantine: Path | None = None,
     ) -> None:
         super().__init__()
         self.stages = Stages(crop, batch_size, stages)
@@ -146,6 +149,7 @@ class PairDataModule(LightningDataModule):
         self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
         self.stream = stream
         self.depth_folder = depth_folder
+        self.quarantine = quarantine
         self.depth: DepthModel | None = None  # of the generator; the command line sets it
 
     @cached_property
@@ -157,6 +161,10 @@ class PairDataModule(LightningDataModule):
         """
         if self.pairs is None:
             raise InputError("data.pairs is not set: give a JSONL manifest, or two folders as [sources, targets]")
+        return self._split() if self.quarantine is None else without(self._split(), read_quarantine(self.quarantine))
+
+    def _split(self) -> Split:
+        assert self.pairs is not None
         pairs = read_pairs(self.pairs) if not isinstance(self.pairs, PairSource) else Pairs.of(self.pairs.pairs())
         if self.split_file is not None:
             return read_split(self.split_file, pairs, self.fold)
@@ -218,6 +226,7 @@ class PairDataModule(LightningDataModule):
         rank_zero_info(
             f"pairs: {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test (held out)"
             + (f", {left_out} left out (in a group of the test set, or in no part)" if left_out else "")
+            + (f", {len(parts.quarantined)} left out ({self.quarantine})" if self.quarantine else "")
         )
         refuse_shared_files(parts)
         degraded = bool(self._degradations)
@@ -226,11 +235,11 @@ class PairDataModule(LightningDataModule):
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
             if not refuse_changed(parts.test, self.record):
                 rank_zero_info(f"the content of the test photos is on no record: {self.record.remedy}")
-            check_pairs(parts.test, None, degraded)
+            check_pairs(parts.test, None, "test", degraded)
         else:
-            if self._stage is TrainerFn.FITTING:
-                check_pairs(parts.train, self.stages.largest_crop, degraded)
-            check_pairs(parts.validation, None, degraded)
+            fitting = self._stage is TrainerFn.FITTING
+            train = check_pairs(parts.train, self.stages.largest_crop, "training", degraded) if fitting else []
+            refuse_equal_photos([*train, *check_pairs(parts.validation, None, "validation", degraded)])
         refuse_shared_content(parts, self.record, may_open_test=testing)
 
     def _part(self, name: Literal["train", "validation"]) -> Sequence[PairPaths]:

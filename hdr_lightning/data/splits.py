@@ -36,12 +36,14 @@ class Split:
     Attributes:
         left_out: pairs in no part: they share a group with a test pair that was named or counted off, or a file that
             says which pair serves what does not name them.
+        quarantined: pairs in no part, because a quarantine list names them.
     """
 
     train: Pairs
     validation: Pairs
     test: Pairs
     left_out: Pairs
+    quarantined: Sequence[PairPaths] = ()
 
     def items(self) -> list[tuple[str, Pairs]]:
         """The three parts with their names."""

@@ -1,9 +1,11 @@
 """Measure the audit on real photos: `python docs/audit_figures.py MANIFEST [EVERY]`, which takes some minutes.
 
 The manifest has groups, one a scene. Copies of every `EVERY`th scene, changed in known ways, are to be found among all
-scenes; and pairs that are displaced by a known similarity are to be measured, under their own change of exposure.
+scenes; pairs that are displaced by a known similarity are to be measured, under their own change of exposure; and pairs
+whose source and target are exchanged are to be told.
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdr_lightning.data.audit.alignment import align
+from hdr_lightning.data.audit.cache import FactCache
 from hdr_lightning.data.audit.candidates import NEIGHBOURS, Vocabulary, nearest, vectors
+from hdr_lightning.data.audit.examination import remembered
 from hdr_lightning.data.audit.looks import Look, look_at
+from hdr_lightning.data.audit.pairs import swapped
 from hdr_lightning.data.audit.photos import Pixels, reduced
 from hdr_lightning.data.audit.resemblance import resemblance
 from hdr_lightning.data.files import read_photo
@@ -135,8 +140,30 @@ def measure_alignment(pairs: list[PairPaths]) -> None:
     print("  as they are, px         ", *(f"{value:.4f}" for value in np.percentile(real, [50, 95, 100])))
 
 
+def measure_swapped(pairs: list[PairPaths], share: float, times: int = 10) -> None:
+    """Print how many of the pairs that are swapped at random are found."""
+    cache = FactCache([pair.source.parent for pair in pairs])
+    examined = [remembered(pair, "training", cache) for pair in pairs]
+    cache.save()
+    planted = found = false = 0
+    for _ in range(times):
+        chosen = RNG.random(len(pairs)) < share
+        rows = [
+            (dataclasses.replace(one, source=one.target, target=one.source) if swap else one)
+            for one, swap in zip(examined, chosen, strict=True)
+        ]
+        told = {finding.pairs[0] for finding in swapped(rows)}
+        right = {pair for pair, swap in zip(pairs, chosen, strict=True) if swap}
+        planted, found, false = planted + len(right), found + len(told & right), false + len(told - right)
+    print(
+        f"swapped, {share:.0%} of {len(pairs)} pairs, {times} times: {found} of {planted} found, {false} false alarms"
+    )
+
+
 if __name__ == "__main__":
     every_pair = read_pairs(Path(sys.argv[1]))
     step = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     measure_duplicates(list({pair.group: pair for pair in every_pair}.values()), step)
     measure_alignment(every_pair[::step])
+    for share in (0.02, 0.1):
+        measure_swapped(every_pair, share)

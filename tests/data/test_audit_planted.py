@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from hdr_lightning.data.audit.alignment import align, unrelated
+from hdr_lightning.data.audit.candidates import Vocabulary, vectors
+from hdr_lightning.data.audit.looks import look_at
+from hdr_lightning.data.audit.photos import reduced
+from hdr_lightning.data.audit.resemblance import resemblance
 from hdr_lightning.data.audit.run import find_all
 from hdr_lightning.data.manifest import Pairs, read_pairs
 from hdr_lightning.data.splits import Split, split_pairs
@@ -103,7 +108,7 @@ def mirrored(source, target):
     write(target, read(target)[:, ::-1])
 
 
-def unrelated(source, target):
+def stranger(source, target):
     write(target, edited(scene(999)))
 
 
@@ -144,7 +149,7 @@ INSIDE = [
     (swapped, "swapped", "warning"),
     (misaligned, "misaligned", "warning"),
     (mirrored, "misaligned", "warning"),
-    (unrelated, "unrelated", "warning"),
+    (stranger, "unrelated", "warning"),
     (profile, "profile", "warning"),
     (depth, "depth", "warning"),
     (orientation, "orientation", "note"),
@@ -261,3 +266,17 @@ def test_a_group_on_two_sides_is_an_error(sound):
     pairs = Pairs.of(pairs)
     (finding,) = find_all(Split(pairs[:1], pairs[1:2], pairs[2:], pairs[:0]), tolerance=1.5)
     assert (finding.kind, finding.severity, finding.leave_out) == ("group-leak", "error", tuple(pairs[:2]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 700), (5, 7), (16, 16), (2000, 8)])
+def test_pictures_of_any_size_can_be_looked_at(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    look = look_at(reduced(pixels))
+    likeness = resemblance(look, look, mirror=False)
+    assert likeness is None or likeness.kind == "near-duplicate"
+    vectors(Vocabulary([look]), look)
+    assert align(look, look, size[1]) is None or not unrelated(look, look)
+
+
+def test_16_bits_are_reduced_to_8():
+    assert reduced(np.full((10, 900, 3), 65535, np.uint16)).max() == 255

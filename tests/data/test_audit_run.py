@@ -31,7 +31,7 @@ def test_errors_leave_with_2_after_everything_is_written(manifest, tmp_path, cap
     assert left.value.code == 2
     said = capsys.readouterr()
     assert re.search(r"Files that are not there +1", said.out)
-    assert "the audit found 1 errors" in said.err
+    assert "the audit found 1 error: see" in said.err
     findings = json.loads((tmp_path / "audit" / "audit.json").read_text())["findings"]
     assert ["7_src.png"] in [finding["leave_out"] for finding in findings if finding["kind"] == "missing"]
     page = (tmp_path / "audit" / "audit.html").read_text()

@@ -17,6 +17,9 @@ POINTS = 500
 COARSE, COARSE_SIZE = 150, 5.0
 """How many of the points, at least, are larger than this, in pixels: a smaller copy of the photo has only those."""
 
+SMALLEST = 16
+"""Shorter side, in pixels, below which a picture has no features."""
+
 THUMB = 64
 TOLERANCE = 3.0
 """How far, in pixels of the reduced picture, a matched point may lie from where the transform puts it."""
@@ -41,19 +44,24 @@ class Look(NamedTuple):
 def look_at(small: Pixels) -> Look:
     """Find the features of a reduced picture, (height, width, 3)."""
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    equalised = cv2.createCLAHE(4.0, (8, 8)).apply(grey)
-    sift = cv2.SIFT_create(contrastThreshold=0.02)
-    strongest = sorted(sift.detect(equalised, None), key=lambda point: -point.response)
-    coarse = [point for point in strongest if point.size >= COARSE_SIZE]
-    fine = [point for point in strongest if point.size < COARSE_SIZE]
-    share = max(COARSE, POINTS - len(fine), sum(point.size >= COARSE_SIZE for point in strongest[:POINTS]))
-    found, raw = sift.compute(equalised, [*coarse[:share], *fine[: POINTS - min(share, len(coarse))]])
-    raw = np.zeros((0, 128), np.float32) if raw is None else raw
-    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
+    points, raw = _features(cv2.createCLAHE(4.0, (8, 8)).apply(grey))
     roots = np.sqrt(raw / np.maximum(raw.sum(1, keepdims=True), 1e-6))
     thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]
     return Look((width, height), points, np.round(roots * 255).astype(np.uint8), np.asarray(thumb, np.uint8))
+
+
+def _features(grey: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Places, (n, 2), and SIFT descriptors, (n, 128), of the strongest features."""
+    sift = cv2.SIFT_create(contrastThreshold=0.02)
+    found = sorted(sift.detect(grey, None), key=lambda point: -point.response) if min(grey.shape) >= SMALLEST else []
+    if not found:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    coarse = [point for point in found if point.size >= COARSE_SIZE]
+    fine = [point for point in found if point.size < COARSE_SIZE]
+    share = max(COARSE, POINTS - len(fine), sum(point.size >= COARSE_SIZE for point in found[:POINTS]))
+    chosen, raw = sift.compute(grey, [*coarse[:share], *fine[: POINTS - min(share, len(coarse))]])
+    return np.array([point.pt for point in chosen], np.float32), raw
 
 
 def mirrored(look: Look) -> Look:

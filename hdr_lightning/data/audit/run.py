@@ -67,7 +67,9 @@ def audit(
     print(f"{page}{quarantine}")
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
-        raise InputError(f"the audit found {errors} errors: see {page}, mend the data or leave pairs out")
+        raise InputError(
+            f"the audit found {errors} error{'s' * (errors > 1)}: see {page}, mend the data or leave pairs out"
+        )
     return page
 
 

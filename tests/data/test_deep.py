@@ -139,9 +139,12 @@ def test_exif_xmp_profile_and_orientation_of_16_bits(orientation, suffix, tmp_pa
         assert image.info["xmp"] == XMP % 1
 
 
-def test_a_deep_tiff_keeps_the_exif_of_exposure(tmp_path):
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_deep_tiff_keeps_the_exif_of_exposure(order, tmp_path):
     """The block goes into the first directory of the file and into a directory below it, where Pillow looks for it."""
-    photo = Photo(noise(5, 6, 3), "TIFF", exif().tobytes(), b"")
+    tags = exif()
+    tags.endian = order
+    photo = Photo(noise(5, 6, 3), "TIFF", tags.tobytes(), b"")
     write_photo(tmp_path / "a.tif", photo)
     write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
     with Image.open(tmp_path / "b.tif") as image:

@@ -29,7 +29,7 @@ from hdr_lightning.data.header import (
 )
 from hdr_lightning.data.jpeg import decode_jpeg
 from hdr_lightning.data.metadata import metadata
-from hdr_lightning.data.photo import Photo, Pixels, turned
+from hdr_lightning.data.photo import Photo, Pixels, full_scale, turned
 from hdr_lightning.data.radiance import light_of_photo, read_exr, write_exr
 from hdr_lightning.data.raw import read_raw
 from hdr_lightning.errors import InputError
@@ -133,11 +133,6 @@ def to_pixels(image: Float[Tensor, "3 h w"], dtype: DTypeLike = np.uint8) -> Pix
     scaled = image.detach().float().clamp(0, 1).mul(full_scale(dtype)).permute(1, 2, 0)
     rounded = scaled if np.dtype(dtype) == np.float32 else scaled.round()
     return rounded.contiguous().cpu().numpy().astype(dtype, copy=False)
-
-
-def full_scale(dtype: DTypeLike) -> int:
-    """The value of white in pixels of a type."""
-    return {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}[np.dtype(dtype)]
 
 
 def output_name(name: Path) -> Path:

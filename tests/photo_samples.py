@@ -38,6 +38,30 @@ def swapped_profile():
     )
 
 
+def cmyk_profile():
+    """A printer on white paper, by hand (ICC.1, lut8Type): each ink takes light away; two steps an ink between."""
+    nodes = [[c, m, y, k] for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    lab = []
+    for c, m, y, k in nodes:
+        light = (1 - k) * (1 - np.array([0.8 * c, 0.6 * m, 0.2 * y]))
+        lab += [round(255 * light.mean()), round(128 + 60 * (m - c) * (1 - k)), round(128 + 60 * (y - c) * (1 - k))]
+    table = (
+        b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65536 * n for n in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    )
+    table += bytes(range(256)) * 4 + bytes(lab) + bytes(range(256)) * 3
+    text = b"by hand\0"
+    described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags, body, offset = b"", b"", 128 + 4 + 3 * 12
+    for name, data in ((b"A2B0", table), (b"desc", described), (b"wtpt", white)):
+        data += bytes(-len(data) % 4)
+        tags += name + struct.pack(">II", offset + len(body), len(data))
+        body += data
+    head = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0" * 4, 0x02100000, b"prtr", b"CMYK", b"Lab ") + bytes(12)
+    head += b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head + bytes(128 - len(head)) + struct.pack(">I", 3) + tags + body
+
+
 def write_exr(path, channels, **header):
     options = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
     OpenEXR.File(options, channels, num_threads=0).write(str(path))

@@ -10,7 +10,7 @@ import torch
 from photo_samples import exif, noise, swapped_profile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from hdr_lightning.data.files import Photo, read_photo, to_pixels, to_tensor, write_photo
+from hdr_lightning.data.files import Photo, photo_header, read_photo, to_pixels, to_tensor, write_photo
 from hdr_lightning.errors import InputError
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="%d" dc:creator="Ansel"/></x:xmpmeta>'
@@ -139,9 +139,12 @@ def test_exif_xmp_profile_and_orientation_of_16_bits(orientation, suffix, tmp_pa
         assert image.info["xmp"] == XMP % 1
 
 
-def test_a_deep_tiff_keeps_the_exif_of_exposure(tmp_path):
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_deep_tiff_keeps_the_exif_of_exposure(order, tmp_path):
     """The block goes into the first directory of the file and into a directory below it, where Pillow looks for it."""
-    photo = Photo(noise(5, 6, 3), "TIFF", exif().tobytes(), b"")
+    tags = exif()
+    tags.endian = order
+    photo = Photo(noise(5, 6, 3), "TIFF", tags.tobytes(), b"")
     write_photo(tmp_path / "a.tif", photo)
     write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
     with Image.open(tmp_path / "b.tif") as image:
@@ -179,6 +182,24 @@ def test_deep_transparency_is_a_plane_and_comes_back(suffix, channels, tmp_path)
     again = read_photo(tmp_path / f"b.{suffix}")
     np.testing.assert_array_equal(again.alpha, photo.alpha)
     np.testing.assert_array_equal(again.pixels, photo.pixels)
+
+
+def test_colours_multiplied_by_their_transparency_are_divided(tmp_path):
+    colours, alpha = noise(7, 8, 3), noise(7, 8, 1, seed=1) // 2 + 20000
+    multiplied = np.rint(colours * (alpha / 65535)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([multiplied, alpha]), photometric="rgb", extrasamples=["assocalpha"])
+    photo = read_photo(tmp_path / "a.tif")
+    np.testing.assert_array_equal(photo.alpha, alpha[..., 0])
+    assert np.abs(photo.pixels.astype(int) - colours).max() <= 2
+
+
+def test_a_channel_that_is_no_transparency_is_left_out(tmp_path):
+    pixels = noise(7, 8, 4)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    photo = read_photo(tmp_path / "a.tif")
+    assert photo.alpha is None
+    np.testing.assert_array_equal(photo.pixels, pixels[..., :3])
+    assert photo_header(tmp_path / "a.tif").channels == "RGB"
 
 
 def srgb_light(pixels):

@@ -4,7 +4,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import torch
-from photo_samples import exif, noise, swapped_profile
+from photo_samples import cmyk_profile, exif, noise, swapped_profile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from hdr_lightning.data.files import (
@@ -139,6 +139,25 @@ def test_a_grey_profile_is_converted(tmp_path):
     expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     assert np.abs(photo.pixels[..., 1] - expected).max() < 2
     assert photo.icc == b""
+
+
+def test_a_cmyk_jpeg_is_converted_through_its_profile(tmp_path):
+    """As Pillow converts it; no ink is the white of the paper. Written, it is RGB."""
+    smooth = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    inks = np.dstack([smooth, smooth[::-1], smooth[:, ::-1], smooth // 4])
+    inks[:16, :16] = 0
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0, icc_profile=cmyk_profile())
+    photo = read_photo(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(cmyk_profile()))
+        srgb, exact = ImageCms.createProfile("sRGB"), ImageCms.Flags.NOOPTIMIZE
+        expected = np.asarray(ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB", flags=exact))
+    assert np.abs(photo.pixels.astype(int) - expected).max() <= 1
+    assert photo.pixels[:8, :8].min() > 250
+    write_photo(tmp_path / "b.jpg", photo)
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.mode == "RGB"
+        assert "icc_profile" not in image.info
 
 
 def test_colours_without_their_profile_are_refused(photo, tmp_path):

@@ -30,7 +30,7 @@ from hdr_lightning.data.files.header import (
 )
 from hdr_lightning.data.files.jpeg import decode_jpeg
 from hdr_lightning.data.files.metadata import metadata
-from hdr_lightning.data.files.photo import Photo, Pixels, turned
+from hdr_lightning.data.files.photo import Photo, Pixels, full_scale, turned
 from hdr_lightning.data.files.radiance import light_of_photo, read_exr, write_exr
 from hdr_lightning.data.files.raw import read_raw
 from hdr_lightning.data.files.reduce import reduce
@@ -150,11 +150,6 @@ def to_pixels(image: Float[Tensor, "3 h w"], dtype: DTypeLike = np.uint8) -> Pix
     scaled = image.detach().float().clamp(0, 1).mul(full_scale(dtype)).permute(1, 2, 0)
     rounded = scaled if np.dtype(dtype) == np.float32 else scaled.round()
     return rounded.contiguous().cpu().numpy().astype(dtype, copy=False)
-
-
-def full_scale(dtype: DTypeLike) -> int:
-    """The value of white in pixels of a type."""
-    return {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}[np.dtype(dtype)]
 
 
 def output_name(name: Path) -> Path:

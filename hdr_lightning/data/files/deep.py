@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from hdr_lightning.data.files.color_profile import from_srgb, profile_space, to_srgb
 from hdr_lightning.data.files.header import opened, tiff_tags
 from hdr_lightning.data.files.metadata import ICC_TAG, XMP_TAG, Metadata, metadata, tiff_metadata
-from hdr_lightning.data.files.photo import Photo, turned
+from hdr_lightning.data.files.photo import Photo, full_scale, turned
 from hdr_lightning.data.files.radiance import photo_of_light, refuse_other_light
 from hdr_lightning.errors import InputError
 
@@ -52,7 +52,7 @@ def read_deep_tiff(path: Path) -> Photo:
         tags = tiff_tags(file)
         beside = tiff_metadata(file, tags)
         shape = _tiff_shape(tags)
-        dtype = _tiff_type(tags.get(258, (1,)), tags.get(339, (1,)))
+        dtype = _tiff_type(tags.get(258, (1,)), tags.get(339, (1,)), tags[262] == 0)
         out = np.empty(shape, dtype)  # if libtiff reads another size, it refuses before it decodes
         with _mapped(file) as content:
             pixels = imagecodecs.tiff_decode(content, index=0, out=out)
@@ -61,24 +61,44 @@ def read_deep_tiff(path: Path) -> Photo:
         pixels = np.moveaxis(pixels, 0, 2)
     if tags[262] == 0:  # white is zero
         pixels = np.iinfo(np.uint16).max - pixels
+    if len(shape) == 3 and pixels.shape[2] in (2, 4):
+        pixels = _with_transparency(pixels, tags.get(338, (0,))[0])
     return _photo(pixels, "TIFF", beside)
+
+
+def _with_transparency(pixels: NDArray[np.generic], extra: int) -> NDArray[np.generic]:
+    """Colours that are not multiplied by the last channel; without that, where it is no transparency (0)."""
+    colours, alpha = pixels[..., :-1], pixels[..., -1:]
+    if extra == 0:
+        return colours[..., 0] if colours.shape[2] == 1 else colours
+    if extra == 1:
+        opacity = alpha.astype(np.float32) / full_scale(alpha.dtype)
+        divided = np.divide(colours, opacity, out=np.zeros(colours.shape, np.float32), where=opacity > 0)
+        if pixels.dtype == np.uint16:
+            divided = divided.round().clip(0, full_scale(np.uint16))
+        pixels = np.dstack([divided.astype(pixels.dtype), alpha])
+    return pixels
 
 
 def _tiff_shape(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[int, ...]:
     width, height, samples = int(tags[256]), int(tags[257]), int(tags.get(277, 1))
-    if tags.get(262) not in (0, 1, 2) or not 1 <= samples <= 4 or (tags[262] == 2) != (samples >= 3):
+    channels = {0: (1,), 1: (1, 2), 2: (3, 4)}.get(int(tags.get(262, -1)), ())
+    if samples not in channels:
         raise InputError("expected grey or RGB, perhaps with transparency, in a deep TIFF: convert it to RGB")
     if samples == 1:
         return height, width
     return (samples, height, width) if tags.get(284, 1) == 2 else (height, width, samples)
 
 
-def _tiff_type(bits: Sequence[int], sample_format: Sequence[int]) -> type[np.generic]:
+def _tiff_type(bits: Sequence[int], sample_format: Sequence[int], inverted: bool) -> type[np.generic]:
     types: dict[tuple[int, int], type[np.generic]] = {(16, 1): np.uint16, (16, 3): np.float16, (32, 3): np.float32}
     kinds = {*zip(bits, list(sample_format) * len(bits), strict=False)}
     if len(kinds) != 1 or not kinds <= types.keys():
         raise InputError(f"expected 8 or 16 bits a channel or floating-point light, got {bits} bits: convert it")
-    return types[kinds.pop()]
+    found = types[kinds.pop()]
+    if inverted and found != np.uint16:
+        raise InputError("expected light to be zero where it is dark, this TIFF says where it is white: convert it")
+    return found
 
 
 def _mapped(file: BinaryIO) -> mmap.mmap:

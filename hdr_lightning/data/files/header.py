@@ -253,7 +253,7 @@ def tiff_header(file: BinaryIO) -> Header:
         height,
         width,
         "TIFF",
-        channels + ("A" if samples == colours + 1 and tags.get(338) else ""),
+        channels + ("A" if samples == colours + 1 and tags.get(338, (0,))[0] in (1, 2) else ""),
         int(bits[0]),
         tags.get(339, (1,))[0] == 3,
         profile_description(bytes(tags.get(34675, b""))),

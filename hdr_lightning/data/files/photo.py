@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8, UInt16
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hdr_lightning.data.files.tone import ToneCurve
 
@@ -50,3 +50,8 @@ def turned(pixels: Shaped[np.ndarray, "h w *c"], orientation: int) -> NDArray[np
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels
+
+
+def full_scale(dtype: DTypeLike) -> int:
+    """The value of white, and of full opacity, in numbers of a type; 1 for floating-point ones."""
+    return {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(np.dtype(dtype), 1)

@@ -1,10 +1,10 @@
 """RAW files of cameras, developed by LibRaw. Needs the extra `raw`."""
 
-import io
 import os
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +47,8 @@ def read_raw(path: Path) -> Photo:
     script = Path(__file__).with_name("develop.py")
     done = subprocess.run([sys.executable, script, path], capture_output=True, check=False)
     if done.returncode:
-        reason = (
-            done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"LibRaw ended with {done.returncode}"
-        )
+        told = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        reason = told or f"LibRaw ended with {done.returncode}"
         raise InputError(f"{path}: the RAW file cannot be developed ({reason}): replace the file or leave it out")
     height, width = struct.unpack("=2I", done.stdout[:8])
     pixels = np.frombuffer(done.stdout, np.uint16, offset=8).reshape(height, width, 3)
@@ -80,7 +79,8 @@ def _exif(path: Path) -> bytes:
         file.seek(0)
         tags = Image.Exif()
         try:
-            tags.load_from_fp(io.BytesIO(file.read()))
+            tags.load_from_fp(file)
             return exif_without_storage(tags)
-        except DAMAGE:
+        except DAMAGE as error:
+            warnings.warn(f"{path}: the EXIF block cannot be read ({error}) and is left out", stacklevel=2)
             return b""

@@ -54,7 +54,7 @@ class FactCache:
         try:
             with writing(self.path) as temporary:
                 temporary.write_text(json.dumps(self._rows), encoding="utf-8")
-        except (InputError, OSError) as error:
+        except InputError as error:
             warnings.warn(f"the next run will check the photos again: {error}", stacklevel=2)
         self._changed = False
 

@@ -21,7 +21,7 @@ from hdr_lightning.data.augment import CropFlip
 from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.files.reduce import reduced_size
-from hdr_lightning.data.manifest import PairPaths, read_pairs
+from hdr_lightning.data.manifest import PairPaths, photos_of, read_pairs
 from hdr_lightning.data.pairs import Draw, PairDataset
 from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.errors import InputError
@@ -131,7 +131,7 @@ def _write_rooms(folder: Path, number: int) -> Path:
 def _ways(pairs: Sequence[PairPaths], crop: int, shorter_side: int | None, folder: Path) -> dict[str, Sample]:
     """How samples can be made, by name; the last is what memory allows."""
     augment = CropFlip(crop, 0.5)
-    files = [path for pair in pairs for path in (pair.source, pair.target)]
+    files = photos_of(pairs)
     cache = PhotoCache(folder / "cache", 100, shorter_side)
     cache.build(files)
     return {

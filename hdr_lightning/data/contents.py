@@ -7,12 +7,12 @@ agree: through recorded hashes for the test set, through the files themselves fo
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hdr_lightning.data.files import content_hash, writing
-from hdr_lightning.data.manifest import PairPaths, read_pairs
+from hdr_lightning.data.manifest import PairPaths, photos_of, read_pairs
 from hdr_lightning.data.splits import Split
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
@@ -61,10 +61,6 @@ def recorded_beside(origin: Path | Sequence[Path]) -> Record:
     return Record(sums, read_sums(sums), remedy, ages=True)
 
 
-def _files(pairs: Iterable[PairPaths]) -> list[Path]:
-    return [path for pair in pairs for path in (pair.source, pair.target)]
-
-
 def _identity(path: Path) -> tuple[int, int] | str:
     """What makes a file itself, links seen through; its path where it is missing, which the check of photos reports."""
     try:
@@ -82,7 +78,7 @@ def refuse_shared_files(parts: Split) -> None:
     """
     owner: dict[tuple[int, int] | str, tuple[str, Path]] = {}
     for part, pairs in parts.items():
-        for path in _files(pairs):
+        for path in photos_of(pairs):
             first, other = owner.setdefault(_identity(path), (part, path))
             if first != part:
                 raise InputError(f"{path} of the {part} set is the same file as {other} of the {first} set: {REMEDY}")
@@ -99,7 +95,7 @@ def refuse_shared_content(parts: Split, record: Record, may_open_test: bool) -> 
     Raises:
         InputError: if a content is in two parts; or if that cannot be told without opening a test photo.
     """
-    where = [(part, path) for part, pairs in parts.items() for path in _files(pairs)]
+    where = [(part, path) for part, pairs in parts.items() for path in photos_of(pairs)]
     by_size: dict[int, list[tuple[str, Path]]] = {}
     there = [(part, path) for part, path in where if path.is_file()]
     if len(there) < len(where):
@@ -133,7 +129,7 @@ def refuse_changed(pairs: Sequence[PairPaths], record: Record) -> int:
     Raises:
         InputError: naming the first that changed.
     """
-    recorded = [path for path in dict.fromkeys(_files(pairs)) if path.resolve() in record.hashes and path.is_file()]
+    recorded = [path for path in dict.fromkeys(photos_of(pairs)) if path.resolve() in record.hashes and path.is_file()]
     for path in track(recorded, "comparing test photos with their record", len(recorded)):
         if content_hash(path) != record.hashes[path.resolve()]:
             raise InputError(
@@ -163,7 +159,7 @@ def fingerprint(pairs: Sequence[Path]) -> Path:
         InputError: if there are no such pairs, or a photo is missing.
     """
     origin = pairs[0] if len(pairs) == 1 else pairs
-    paths = sorted(set(_files(read_pairs(origin))))
+    paths = sorted(set(photos_of(read_pairs(origin))))
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")

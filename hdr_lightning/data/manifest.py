@@ -296,6 +296,11 @@ def _photos_by_stem(folder: Path) -> dict[str, Path]:
     return by_stem
 
 
+def photos_of(pairs: Iterable[PairPaths]) -> list[Path]:
+    """List the files of pairs, each source before its target."""
+    return [path for pair in pairs for path in (pair.source, pair.target)]
+
+
 def list_photos(folder: Path) -> list[Path]:
     """List the photos of a folder by name.
 

@@ -1,7 +1,7 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from hdr_lightning.data.contents import (
 )
 from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, read_pairs
+from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, photos_of, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.quarantine import read_quarantine, without
 from hdr_lightning.data.sources import PairSource
@@ -217,7 +217,7 @@ class PairDataModule(LightningDataModule):
             train = self.split.train if self._stage is TrainerFn.FITTING else []
             used = [*train, *self.split.validation] if self.cache is not None or self.depth is not None else []
             if self.cache is not None:
-                self.cache.build(_files(used))
+                self.cache.build(photos_of(used))
             self._estimate_depth(used)
 
     def _check(self, testing: bool) -> None:
@@ -250,7 +250,7 @@ class PairDataModule(LightningDataModule):
         return ShardPairs(f"{self.stream.rstrip('/')}/{name}")
 
     def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
-        return PhotoReader(self.resize) if self.cache is None else self.cache.reader(_files(pairs))
+        return PhotoReader(self.resize) if self.cache is None else self.cache.reader(photos_of(pairs))
 
     @property
     def _depth_maps(self) -> DepthMaps | None:
@@ -328,10 +328,6 @@ class PairDataModule(LightningDataModule):
                 "predict enhances the folder data.photos, which is not set; for single photos use `enhance`"
             )
         return self._loader(PhotoDataset(list_photos(self.photos)), batch_size=1, shuffle=False)
-
-
-def _files(pairs: Iterable[PairPaths]) -> list[Path]:
-    return [path for pair in pairs for path in (pair.source, pair.target)]
 
 
 class PhotoDataset(Dataset[Pair]):

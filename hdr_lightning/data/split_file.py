@@ -11,7 +11,7 @@ import numpy as np
 
 from hdr_lightning.data.contents import Record
 from hdr_lightning.data.files import content_hash, writing
-from hdr_lightning.data.manifest import Pairs, read_pairs
+from hdr_lightning.data.manifest import Pairs, photos_of, read_pairs
 from hdr_lightning.data.splits import Fold, HeldOut, Split, named, split_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
@@ -56,7 +56,7 @@ def write_split(
         splits = [split_pairs(table, test, validation, seed)]
         content = {"train": _names(splits[0].train), "validation": _names(splits[0].validation)}
     held_out = splits[0].test
-    photos = sorted({photo.absolute() for pair in held_out for photo in (pair.source, pair.target)})
+    photos = sorted({photo.absolute() for photo in photos_of(held_out)})
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
         raise InputError(f"{missing[0]} of the test set: there is no such file, so its content cannot be recorded")

@@ -1,6 +1,7 @@
 """Tensors from files of others, without running anything that the files contain."""
 
 import pickle
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,18 @@ from safetensors.torch import load_file
 
 from hdr_lightning.errors import InputError
 
-DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError)
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+)
 """What torch raises on files that are no pickles, or cut off."""
 
 

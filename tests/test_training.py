@@ -726,6 +726,7 @@ def test_two_processes_measure_as_one(here, options, trained):
     for name in ("photo", "psnr", "untouched_ssim"):
         assert [row[name] for row in rows] == [row[name] for row in others]
     first, second = (table(folder / "metrics.csv")[-1] for folder in (alone, together))
+    assert float(second.pop("test/openings")) == float(first.pop("test/openings")) + 1
     assert {k: v for k, v in first.items() if k.startswith("test/")} == {
         k: v for k, v in second.items() if k.startswith("test/")
     }

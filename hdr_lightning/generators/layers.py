@@ -186,15 +186,20 @@ def paired(conv: nn.Conv2d, x: FeatureMap) -> FeatureMap:
 def gram(
     q: FeatureMap, k: FeatureMap, heads: int
 ) -> tuple[Float[Tensor, "n h d d"], Float[Tensor, "n c"], Float[Tensor, "n c"]]:
-    """Sums over pixels: products of each channel of `q` with each of `k` within a head, and squares of each."""
+    """Sums over pixels, in float32 at least: products of the channels of `q` and `k` within a head, and squares."""
     n, c, h, w = q.shape
     rows, columns = (each.permute(0, 2, 3, 1).reshape(n, h * w, heads, c // heads) for each in (q, k))
+    half = working_dtype(q) is torch.float16  # which ends at 65504: a mean fits where a sum does not
+    if half:
+        rows, columns = rows * (h * w) ** -0.5, columns * (h * w) ** -0.5
     products = torch.einsum("nphd,nphe->nhde", rows, columns)
-    return products, _squares(q), _squares(k)
+    products = products.to(torch.promote_types(products.dtype, torch.float32))
+    return products * (h * w) if half else products, _squares(q), _squares(k)
 
 
 def _squares(x: FeatureMap) -> Float[Tensor, "n c"]:
     """Sums of squares, in float32 at least; five times as fast on a CPU as the norm of PyTorch (2.15)."""
+    x = x.float() if x.dtype is torch.float16 else x
     return (x * x).sum(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
 
 
@@ -205,13 +210,15 @@ def channel_attention(sums: tuple[Tensor, ...], temperature: Float[Tensor, "h 1 
     # As F.normalize does: a channel of zeros has a cosine of 0.
     norm_q = squares_q.clamp_min(1e-24).sqrt().view(n, heads, d, 1)
     norm_k = squares_k.clamp_min(1e-24).sqrt().view(n, heads, 1, d)
-    return (products / (norm_q * norm_k) * temperature).softmax(dim=-1).to(products.dtype)
+    return (products / (norm_q * norm_k) * temperature).softmax(dim=-1)
 
 
 def mix_weight(weight: Float[Tensor, "o c"], attention: Float[Tensor, "n h d e"]) -> Float[Tensor, "n o c"]:
     """Merge the attention between channels with the projection behind it: one matrix a photo."""
     n, heads, d, _ = attention.shape
-    return torch.einsum("ohd,nhde->nohe", weight.view(-1, heads, d), attention).reshape(n, -1, heads * d)
+    return torch.einsum("ohd,nhde->nohe", weight.view(-1, heads, d), attention.to(weight.dtype)).reshape(
+        n, -1, heads * d
+    )
 
 
 def mix(x: Float[Tensor, "n c h w"], weight: Float[Tensor, "n o c"]) -> Float[Tensor, "n o h w"]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hdr_lightning.errors import InputError
 from hdr_lightning.generators.block import Weights
 from hdr_lightning.generators.layers import local_mean, pointwise, simple_gate
 from hdr_lightning.generators.tiles import FeatureMap
@@ -49,7 +50,7 @@ class NAFNet(UNet):
             the whole picture: 1.5 times the training crop (TLC; Chu et al., ECCV 2022, arXiv:2112.04491).
 
     Raises:
-        InputError: if encoder and decoder differ in their number of levels.
+        InputError: if encoder and decoder differ in their number of levels, or the window is no window.
     """
 
     def __init__(
@@ -61,6 +62,9 @@ class NAFNet(UNet):
         in_channels: int = 3,
         local_window: int | None = None,
     ) -> None:
+        if local_window is not None and local_window < 1:
+            raise InputError(f"NAFNet: expected a local_window of 1 pixel or more, got {local_window}")
+
         def level(blocks: int, channels: int) -> nn.Sequential:
             window = None if local_window is None else max(1, local_window * width // channels)
             return nn.Sequential(*(NAFBlock(channels, window) for _ in range(blocks)))

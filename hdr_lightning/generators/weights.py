@@ -79,10 +79,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: if the file is missing, damaged, holds code, or no weights.
     """
     content = read_safely(path, "holds no weights", "a state_dict, or .safetensors")
-    while isinstance(content, Mapping) and (wrapping := next((key for key in WRAPPINGS if key in content), None)):
+    for _ in WRAPPINGS:
+        wrapping = next((key for key in WRAPPINGS if isinstance(content, Mapping) and key in content), None)
+        if wrapping is None:
+            break
         content = content[wrapping]
     weights = (
-        {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
         if isinstance(content, Mapping)
         else {}
     )
@@ -100,21 +103,27 @@ def load_weights(generator: Generator, path: Path, least: float = 1.0) -> LoadRe
     what the published network does.
 
     Args:
-        generator: where the weights go; in a generator around another one, into the innermost.
+        generator: where the weights go; in a generator around another one, into the innermost, or where the file has
+            every one of its own, into itself.
         path: a file of weights.
-        least: share of the generator's values that must be found in the file, 0 to 1; below it nothing is loaded.
+        least: share of the generator's values that must be found in the file, above 0 and up to 1; below it nothing is
+            loaded.
 
     Returns:
         What was loaded and what was not.
 
     Raises:
-        InputError: if the file is none, or too little of it fits.
+        InputError: if the file is none, too little of it fits, or its values are no finite real numbers.
     """
-    base = generator
-    while base.base is not base:
+    if not 0 < least <= 1:
+        raise InputError(f"the share of values to be found in {path} is to be above 0 and up to 1, got {least}")
+    read = read_weights(path)
+    around, base = [], generator
+    while base.base is not base and not base.state_dict().keys() <= _unwrapped(read, base.state_dict()).keys():
+        around.append(base)
         base = base.base
     own = base.state_dict()
-    weights = _unwrapped(read_weights(path), own)
+    weights = _unwrapped(read, own)
     report = LoadReport(path, unexpected=[name for name in weights if name not in own])
     fitting: dict[str, Tensor] = {}
     for name, value in own.items():
@@ -128,7 +137,7 @@ def load_weights(generator: Generator, path: Path, least: float = 1.0) -> LoadRe
         if given.shape != value.shape:
             report.mismatched[name] = (value.shape, given.shape)
             continue
-        fitting[name] = given
+        fitting[name] = _sound(given, f"{path}: {name}")
         report.matched[name] = value.numel()
     if report.share < least:
         raise InputError(
@@ -136,11 +145,17 @@ def load_weights(generator: Generator, path: Path, least: float = 1.0) -> LoadRe
             f"found; check its arguments, or lower the share\n{report}"
         )
     base.load_state_dict(fitting, strict=False)
-    outer = generator
-    while outer is not base:
+    for outer in reversed(around):
         outer.base_loaded()
-        outer = outer.base
     return report
+
+
+def _sound(values: Tensor, name: str) -> Tensor:
+    if values.is_meta or values.layout is not torch.strided or not values.is_floating_point():
+        raise InputError(f"{name}: expected real numbers, got {values.dtype} ({values.layout}, {values.device})")
+    if not values.isfinite().all():
+        raise InputError(f"{name}: expected finite values, got NaN or infinity: take weights from before it diverged")
+    return values
 
 
 def _unwrapped(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

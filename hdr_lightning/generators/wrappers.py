@@ -1,6 +1,7 @@
 """Generators made of other generators."""
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.features import Feature, extract
 from hdr_lightning.features.depth import DepthModel
 from hdr_lightning.generators.base import Generator
+from hdr_lightning.generators.block import Block
 from hdr_lightning.image.regions import bright_mask
 
 
@@ -43,8 +45,10 @@ class GainConstrained(Generator):
         softness: float = 0.05,
     ) -> None:
         super().__init__()
-        if not 0 < darkest <= 1 <= brightest:
+        if not 0 < darkest <= 1 <= brightest < math.inf:
             raise InputError(f"expected 0 < darkest <= 1 <= brightest, got {darkest} and {brightest}")
+        if not softness > 0:
+            raise InputError(f"expected a softness above 0, got {softness}")
         self.generator = generator
         self.in_channels, self.stride = generator.in_channels, generator.stride
         self.darkest, self.brightest = darkest, brightest
@@ -73,27 +77,26 @@ class ZeroConvCopy(Generator):
 
     Args:
         generator: what is locked and copied; its weights come through `init_from` of the task.
-        joins: modules of it, by their published names, whose output gets that of the copy through a 1x1 convolution.
-            The output of the net is always joined.
+        joins: blocks or rows of blocks, by their published names, whose output gets that of the copy through a 1x1
+            convolution. The output of the net is always joined.
 
     Raises:
-        InputError: if the generator has no such module.
+        InputError: if the generator has no such blocks.
     """
 
     def __init__(self, generator: Generator, joins: Sequence[str] = ()) -> None:
         super().__init__()
-        names = dict(generator.named_modules())
-        unknown = [name for name in joins if name not in names]
+        known = _rows_of_blocks(generator) if joins else []
+        unknown = [name for name in joins if name not in known]
         if unknown:
             raise InputError(
-                f"{type(generator).__name__} has no module {unknown[0]}: choose among "
-                f"{', '.join(name for name, _ in generator.named_children())}"
+                f"{type(generator).__name__} has no blocks called {unknown[0]!r}: choose among {', '.join(known)}"
             )
         self.in_channels, self.stride = generator.in_channels, generator.stride
         self.joins = list(joins)
         widths = _widths(generator, self.joins)
+        self.copy = copy.deepcopy(generator).train()  # what is frozen in it stays frozen
         self.locked = generator.requires_grad_(False).eval()
-        self.copy = copy.deepcopy(generator).requires_grad_(True).train()
         self.zeros = nn.ModuleDict({name.replace(".", "_"): _zero(width) for name, width in widths.items()})
         self.last = _zero(3)
 
@@ -147,17 +150,26 @@ def _zero(width: int) -> nn.Conv2d:
     return conv
 
 
+def _rows_of_blocks(generator: Generator) -> list[str]:
+    """Names of what runs once a picture: blocks, and modules that are called and made of them."""
+    blocks = [name for name, module in generator.named_modules() if isinstance(module, Block)]
+    parts = [name.split(".") for name in blocks]
+    around = dict.fromkeys(".".join(names[:length]) for names in parts for length in range(1, len(names) + 1))
+    inside = tuple(f"{name}." for name in blocks)
+    return list(_widths(generator, [name for name in around if not name.startswith(inside)]))
+
+
 def _widths(generator: Generator, names: Sequence[str]) -> dict[str, int]:
-    """Channels that modules give, found by running the net on nothing."""
+    """Channels that modules give, found by running the net on nothing; what is not called gives none."""
     widths: dict[str, int] = {}
 
     def note(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         widths[name] = output.shape[1]
 
     if names:
-        probe = copy.deepcopy(generator).to("meta")
-        with _Hooks(probe, names, note):
-            probe(torch.empty(1, generator.in_channels, generator.stride, generator.stride, device="meta"))
+        device = next(generator.parameters()).device
+        with torch.no_grad(), _Hooks(generator, names, note):
+            generator(torch.zeros(1, generator.in_channels, generator.stride, generator.stride, device=device))
     return widths
 
 

@@ -12,6 +12,7 @@ from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import read_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, NAFNet, Restormer, edit, maps, tiles
+from hdr_lightning.generators.layers import gram
 
 SMALL = {
     "NAFNet": {"width": 8, "encoder_blocks": (1, 1), "middle_blocks": 1, "decoder_blocks": (1, 1)},
@@ -248,6 +249,16 @@ def test_wrong_levels_are_refused():
         Restormer(num_blocks=(1, 1))
     with pytest.raises(InputError, match="level 2 of Restormer has 20 channels, which 8 heads do not divide"):
         Restormer(dim=10, heads=(1, 8, 4, 8))
+
+
+def test_sums_over_a_large_picture_keep_their_size_in_half_precision():
+    """As float64 has them: float16 ends at 65504, and a running sum in bfloat16 stands still at 256 equal tiles."""
+    q, k = torch.rand(2, 1, 8, 192, 192, generator=torch.Generator().manual_seed(0)) * 4
+    exact = gram(q.double(), k.double(), 2)
+    for dtype in (torch.float16, torch.bfloat16):
+        for sums, expected in zip(gram(q.to(dtype), k.to(dtype), 2), exact, strict=True):
+            assert sums.dtype == torch.float32
+            torch.testing.assert_close(sums.double(), expected, rtol=0.01, atol=0)
 
 
 @pytest.mark.slow

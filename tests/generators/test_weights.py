@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import NAFNet, Restormer
+from hdr_lightning.generators import NAFNet, Restormer, ZeroConvCopy
 from hdr_lightning.generators.weights import load_weights, read_weights
 
 SMALL = {"width": 4, "encoder_blocks": (1,), "middle_blocks": 1, "decoder_blocks": (1,)}
@@ -137,3 +137,62 @@ class TestRefused:
         torch.save([torch.zeros(3)], tmp_path / "net.pth")
         with pytest.raises(InputError, match="holds no weights by name"):
             read_weights(tmp_path / "net.pth")
+
+
+def test_a_file_cut_off_anywhere_is_refused(published, tmp_path):
+    """The format before torch 1.6, too, whose reader fails in many ways."""
+    whole = tmp_path / "whole.pth"
+    torch.save(published.state_dict(), whole, _use_new_zipfile_serialization=False)
+    content = whole.read_bytes()
+    for length in range(0, len(content), len(content) // 60):
+        (tmp_path / "cut.pth").write_bytes(content[:length])
+        with pytest.raises(InputError, match=r"cut\.pth: refused, it is damaged"):
+            read_weights(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x * torch.nan, "expected finite values"),
+        (lambda x: x.to(torch.int8), "expected real numbers, got torch.int8"),
+        (lambda x: x.to(torch.complex64), "expected real numbers, got torch.complex64"),
+        (lambda x: x.to_sparse(), "expected real numbers, got .*sparse"),
+    ],
+)
+def test_values_that_are_none_are_refused_and_change_nothing(spoil, message, published, tmp_path):
+    weights = published.state_dict()
+    torch.save(weights | {"intro.weight": spoil(weights["intro.weight"])}, tmp_path / "net.pth")
+    net, same = (torch.manual_seed(0) and NAFNet(**SMALL) for _ in range(2))
+    with pytest.raises(InputError, match=rf"intro\.weight: {message}"):
+        load_weights(net, tmp_path / "net.pth")
+    assert equal(net, same)
+
+
+def test_odd_contents_are_refused(tmp_path):
+    itself = {}
+    itself["params"] = itself
+    for content in ({0: torch.zeros(1)}, itself):
+        torch.save(content, tmp_path / "odd.pth")
+        with pytest.raises(InputError, match="holds no weights by name"):
+            read_weights(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 2.0, float("nan")])
+def test_a_share_that_is_none_is_refused(share, published, tmp_path):
+    torch.save(published.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(InputError, match="above 0 and up to 1"):
+        load_weights(NAFNet(**SMALL), tmp_path / "net.pth", share)
+
+
+def test_a_wrapper_takes_its_own_weights_and_copies_those_of_others(published, tmp_path):
+    torch.save(published.state_dict(), tmp_path / "net.pth")
+    nested = ZeroConvCopy(ZeroConvCopy(NAFNet(**SMALL)))
+    load_weights(nested, tmp_path / "net.pth")
+    assert equal(nested.copy, nested.locked)
+    assert equal(nested.copy.copy, published)
+    with torch.no_grad():
+        nested.last.bias.fill_(0.5)
+    torch.save({"state_dict": {f"generator.{k}": v for k, v in nested.state_dict().items()}}, tmp_path / "own.ckpt")
+    again = ZeroConvCopy(ZeroConvCopy(NAFNet(**SMALL)))
+    assert load_weights(again, tmp_path / "own.ckpt").share == 1
+    assert equal(again, nested)

@@ -5,7 +5,15 @@ import torch
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.features import extract
-from hdr_lightning.generators import ColorRefiner, FeatureGuided, GainConstrained, NAFNet, Restormer, ZeroConvCopy
+from hdr_lightning.generators import (
+    ColorRefiner,
+    FeatureGuided,
+    GainConstrained,
+    NAFNet,
+    Restormer,
+    ZeroConvCopy,
+    tiles,
+)
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.image.color import luminance, saturation
 
@@ -88,8 +96,29 @@ class TestZeroConvCopy:
         assert torch.equal(net.copy(image), published(image))
 
     def test_a_module_that_is_not_there_is_refused(self):
-        with pytest.raises(InputError, match="has no module latent: choose among intro, encoders"):
+        with pytest.raises(InputError, match="has no blocks called 'latent': choose among encoders.0.0, encoders.0,"):
             ZeroConvCopy(NAFNet(**NAF), ["latent"])
+        for inside in ("intro", "downs.0", "middle_blks.0.norm1", ""):  # run once a tile, or not by themselves
+            with pytest.raises(InputError, match="choose among encoders.0.0, encoders.0,"):
+                ZeroConvCopy(NAFNet(**NAF), [inside])
+
+    def test_joined_blocks_run_in_tiles_too(self, monkeypatch):
+        net = ZeroConvCopy(NAFNet(**NAF), ["encoders.0", "middle_blks.0"]).eval()
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        image = torch.rand(1, 3, 72, 40)
+        whole = net(image)
+        monkeypatch.setattr(tiles, "CACHE", 1)
+        monkeypatch.setattr(tiles, "WHOLE", 1)
+        with torch.inference_mode():
+            torch.testing.assert_close(net(image), whole, rtol=1e-4, atol=1e-5)
+
+    def test_what_is_frozen_in_the_copy_stays_frozen(self):
+        net = ZeroConvCopy(ColorRefiner(NAFNet(**NAF), NAFNet(**NAF)))
+        copied = net.copy.named_parameters()
+        trains = {name.partition(".")[0] for name, parameter in copied if parameter.requires_grad}
+        assert trains == {"refiner"}
 
 
 class TestColorRefiner:

@@ -269,6 +269,13 @@ class TestTest:
         assert [row["run"] for row in rows] == ["test_0", "test_1"]
         assert all(Path(row["checkpoint"]).is_file() for row in rows)
 
+    def test_another_test_set_than_the_one_held_out_is_told(self, trained, options, caplog):
+        told = "not the test set that was held out when the checkpoint was trained"
+        for test, expected in ((5, False), (6, True)):
+            caplog.clear()
+            main(["test", *options, f"--ckpt_path={trained}", f"--data.test={test}"])
+            assert (told in caplog.text) is expected
+
     def test_a_split_file_decides_and_a_changed_photo_is_refused(self, trained, options, demo, capsys):
         words = ["test", *options, f"--ckpt_path={trained}"]
         split = main(["split", str(demo), "--test=3", "--validation=0.3", f"--output={demo.parent / 'once.json'}"])

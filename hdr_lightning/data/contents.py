@@ -5,14 +5,13 @@ training photos under another name, files are compared by size first, which need
 agree: through recorded hashes for the test set, through the files themselves for the rest.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hdr_lightning.data.files import content_hash, writing
-from hdr_lightning.data.manifest import PairPaths, photos_of, read_pairs
+from hdr_lightning.data.manifest import PairPaths, lines_of, photos_of, read_pairs, relative_name
 from hdr_lightning.data.splits import Split
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
@@ -129,7 +128,11 @@ def refuse_changed(pairs: Sequence[PairPaths], record: Record) -> int:
     Raises:
         InputError: naming the first that changed.
     """
-    recorded = [path for path in dict.fromkeys(photos_of(pairs)) if path.resolve() in record.hashes and path.is_file()]
+    photos = [path for path in dict.fromkeys(photos_of(pairs)) if path.is_file()]
+    recorded = [path for path in photos if path.resolve() in record.hashes]
+    if not record.ages and len(recorded) < len(photos):
+        unknown = next(path for path in photos if path.resolve() not in record.hashes)
+        raise InputError(f"{record.file} says nothing of {unknown} of the test set: {record.remedy}")
     for path in track(recorded, "comparing test photos with their record", len(recorded)):
         if content_hash(path) != record.hashes[path.resolve()]:
             raise InputError(
@@ -159,31 +162,35 @@ def fingerprint(pairs: Sequence[Path]) -> Path:
         InputError: if there are no such pairs, or a photo is missing.
     """
     origin = pairs[0] if len(pairs) == 1 else pairs
-    paths = sorted(set(photos_of(read_pairs(origin))))
+    paths = sorted({path.resolve() for path in photos_of(read_pairs(origin))})
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
     sums = sums_beside(origin)
-    others = [path for path in read_sums(sums) if path.is_file()]  # of another manifest in this folder
-    paths = sorted({path.absolute() for path in paths} | set(others))
-    write_sums(paths, sums)
-    print(f"{sums}: {len(paths)} photos")
+    number = write_sums(paths, sums)
+    print(f"{sums}: {number} photos")
     return sums
 
 
-def write_sums(paths: Sequence[Path], sums: Path) -> None:
-    """Record the content of photos, in the format of the command sha256sum, paths relative to the file."""
-    lines = [
-        f"{content_hash(path)}  {os.path.relpath(path.absolute(), sums.parent.absolute())}\n"
-        for path in track(paths, "fingerprinting", len(paths))
-    ]
+def write_sums(paths: Sequence[Path], sums: Path) -> int:
+    """Record the content of photos, in the format of the command sha256sum, paths relative to the file.
+
+    What the file says of other photos, which belong to another manifest in its folder, it goes on saying.
+
+    Returns:
+        How many photos it records.
+    """
+    others = {path: digest for path, digest in read_sums(sums).items() if path.is_file()}
+    hashes = others | {path: content_hash(path) for path in track(paths, "fingerprinting", len(paths))}
     with writing(sums) as temporary:
+        lines = [f"{digest}  {relative_name(path, sums.parent)}\n" for path, digest in sorted(hashes.items())]
         temporary.write_text("".join(lines), encoding="utf-8")
+    return len(hashes)
 
 
 def read_sums(sums: Path) -> dict[Path, str]:
     """Read recorded hashes by resolved path; nothing where there is no such file."""
     if not sums.is_file():
         return {}
-    rows = (line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines() if line.strip())
-    return {(sums.parent / row[1].lstrip("*")).resolve(): row[0] for row in rows if len(row) == 2}
+    rows = (line.rstrip("\r").split(maxsplit=1) for _, line in lines_of(sums))
+    return {(sums.parent / row[1].lstrip("*")).resolve(): row[0].lower() for row in rows if len(row) == 2}

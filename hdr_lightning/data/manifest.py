@@ -5,8 +5,9 @@ Pairs are held in columns, so that a manifest of ten million lines opens in seco
 
 import json
 import operator
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,16 +194,18 @@ def _read_manifest(path: Path) -> Pairs:
             f'{path}: the manifest is empty; expected lines like {{"src": "1_src.jpg", "tar": "1_tar.jpg"}}'
         )
     for key in ("src", "tar"):
-        filled = pc.fill_null(pc.greater(pc.binary_length(table[key]), 0), False)
+        named = pc.and_(pc.greater(pc.binary_length(table[key]), 0), pc.invert(pc.match_substring(table[key], "\0")))
+        filled = pc.fill_null(named, False)
         if not pc.all(filled).as_py():
             _explain(path, kind)
             row = pc.index(filled, False).as_py() + 1
-            raise InputError(f'{path}, row {row}: expected text for the keys "src" and "tar", got none for "{key}"')
+            raise InputError(f'{path}, row {row}: expected a name for the keys "src" and "tar", got none for "{key}"')
     return _columns(table, path.parent)
 
 
 def _columns(table: pa.Table, folder: Path) -> Pairs:
     names, targets, groups = (table[key] for key in ("src", "tar", "group"))
+    groups = pc.if_else(pc.equal(groups, ""), None, groups)
     if groups.null_count == len(groups):
         numbers, labels = np.arange(len(groups)), None
     else:
@@ -232,11 +235,10 @@ def _read_table(path: Path, kind: str) -> pa.Table:
         table = csv.read_csv(path, convert_options=texts)
     else:
         table = parquet.read_table(path)
-    if not {"src", "tar"} <= set(table.column_names) <= KEYS:
-        raise InputError(
-            f'{path}: expected the columns "src", "tar" and perhaps "group", got {", ".join(table.column_names)}'
-        )
-    if "group" not in table.column_names:
+    columns = table.column_names
+    if not {"src", "tar"} <= set(columns) <= KEYS or len(set(columns)) < len(columns):
+        raise InputError(f'{path}: expected the columns "src", "tar" and perhaps "group", got {", ".join(columns)}')
+    if "group" not in columns:
         table = table.append_column("group", pa.nulls(len(table), pa.string()))
     return table.select(SCHEMA.names).cast(SCHEMA)
 
@@ -245,15 +247,35 @@ def _explain(path: Path, kind: str) -> None:
     """Refuse the first line of JSON that is wrong, by its number."""
     if kind in (".csv", ".parquet"):
         return
+    for number, line in lines_of(path):
+        _explain_line(f"{path}, line {number}", line)
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Read the lines of a text that are not empty, with their numbers; a mark before UTF-8 is no part of it.
+
+    Raises:
+        InputError: if it is not UTF-8.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: expected UTF-8, got the byte {error.object[error.start]:#x}: save it as UTF-8"
         ) from None
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: names may hold other separators
         if line.strip():
-            _explain_line(f"{path}, line {number}", line)
+            yield number, line
+
+
+def located(path: Path) -> Path:
+    """Write the path of a file in one way, links of its folder seen through, so that two can be compared."""
+    return path.parent.resolve() / path.name
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """Write the path of a file so that it is found from a folder, links seen through."""
+    return Path(os.path.relpath(located(path), folder.resolve())).as_posix()
 
 
 def _explain_line(where: str, line: str) -> None:
@@ -302,14 +324,14 @@ def photos_of(pairs: Iterable[PairPaths]) -> list[Path]:
 
 
 def list_photos(folder: Path) -> list[Path]:
-    """List the photos of a folder by name.
+    """List the photos of a folder by name, but for hidden ones, such as macOS leaves beside others.
 
     Raises:
         InputError: if the folder is missing or holds no photo.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
-    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.name[0] != ".")
     if not photos:
         raise InputError(f"{folder}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     return photos

@@ -1,5 +1,6 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -114,16 +115,17 @@ class PairDataModule(LightningDataModule):
             ("flip", flip, 0, 1),
             ("flip_vertical", flip_vertical, 0, 1),
             ("turns", turns, 0, 1),
-            ("exposure", exposure, 0, math.inf),
-            ("white_balance", white_balance, 0, math.inf),
+            ("exposure", exposure, 0, 8),
+            ("white_balance", white_balance, 0, 8),
             ("mixup", mixup, 0, 1),
-            ("cutmix", cutmix, 0, 1 - mixup),
+            ("cutmix", cutmix, 0, round(1 - mixup, 9)),
             ("crop", crop, 1, math.inf),
             ("batch_size", batch_size, 1, math.inf),
             ("workers", workers, 0, math.inf),
             ("resize", math.inf if resize is None else resize, self.stages.largest_crop, math.inf),
             ("cache_gb", cache_gb, 0, math.inf),
             ("folds", folds, 0, math.inf),
+            ("fold", fold, 0, math.inf if folds or split is not None else 0),
         ):
             if not low <= value <= high:
                 raise InputError(
@@ -183,6 +185,21 @@ class PairDataModule(LightningDataModule):
         if isinstance(self.test, Path):
             return recorded_beside(self.test)
         return self.pairs.record() if isinstance(self.pairs, PairSource) else recorded_beside(self.pairs)
+
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint keeps of the data: which test set was held out."""
+        return {} if self.pairs is None else {"held_out": self._held_out()}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Say so where a checkpoint was trained with another test set held out."""
+        if self._stage is TrainerFn.TESTING and state_dict.get("held_out", self._held_out()) != self._held_out():
+            rank_zero_info(
+                "this is not the test set that was held out when the checkpoint was trained: "
+                "if it was trained on some of these photos, the figures say little"
+            )
+
+    def _held_out(self) -> str:
+        return hashlib.sha256("\n".join(sorted(pair.name for pair in self.split.test)).encode()).hexdigest()
 
     @property
     def _degradations(self) -> Sequence[Degradation]:

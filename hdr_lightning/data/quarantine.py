@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hdr_lightning.data.files import writing
-from hdr_lightning.data.manifest import PairPaths, Pairs
+from hdr_lightning.data.manifest import PairPaths, Pairs, lines_of, located, relative_name
 from hdr_lightning.data.splits import Split
 from hdr_lightning.errors import InputError
 
@@ -27,8 +27,7 @@ def write_quarantine(path: Path, reasons: Mapping[PairPaths, str]) -> None:
         InputError: if the file cannot be written.
     """
     with writing(path) as temporary:
-        folder = path.parent.absolute()
-        rows = [{"src": os.path.relpath(pair.source.absolute(), folder), "why": why} for pair, why in reasons.items()]
+        rows = [{"src": relative_name(pair.source, path.parent), "why": why} for pair, why in reasons.items()]
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -46,10 +45,7 @@ def read_quarantine(path: Path) -> frozenset[Path]:
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such quarantine list; `hdr-lightning audit` writes one")
-    sources = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            sources.append(_read_quarantine_line(f"{path}, line {number}", line))
+    sources = [_read_quarantine_line(f"{path}, line {number}", line) for number, line in lines_of(path)]
     return frozenset(located(path.parent / source) for source in sources)
 
 
@@ -58,14 +54,9 @@ def _read_quarantine_line(where: str, line: str) -> str:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: expected one JSON object a line, got {line[:60]!r} ({error.msg})") from None
-    if not isinstance(row, dict) or "src" not in row or not row.keys() <= {"src", "why"}:
+    if not isinstance(row, dict) or not row.keys() <= {"src", "why"} or not isinstance(row.get("src"), str):
         raise InputError(f'{where}: expected the keys "src" and perhaps "why", got {line[:80]}')
     return str(row["src"])
-
-
-def located(source: Path) -> Path:
-    """Write a path in one way, so that two can be compared, without opening anything."""
-    return Path(os.path.normpath(source.absolute()))
 
 
 def without(parts: Split, quarantine: Collection[Path]) -> Split:
@@ -94,7 +85,9 @@ def _listed(pairs: Pairs, quarantine: Collection[Path]) -> NDArray[np.bool_]:
     """Tell of each pair whether it is in quarantine: by the last part of its path first, of which there are few."""
     sources = pairs.columns.sources.take(pa.array(pairs.rows))
     names = pa.array([path.name for path in quarantine], pa.string())
-    alike = pc.is_in(pc.replace_substring_regex(sources, r"^.*[/\\]", ""), value_set=names).to_numpy()
+    alike = pc.is_in(
+        pc.replace_substring_regex(sources, r"^.*[/\\]" if os.name == "nt" else "^.*/", ""), value_set=names
+    ).to_numpy()
     listed = np.zeros(len(pairs), bool)
     for row in np.flatnonzero(alike).tolist():
         listed[row] = located(pairs[row].source) in quarantine

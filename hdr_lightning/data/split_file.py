@@ -1,7 +1,6 @@
 """A split that is written once and kept: which pair serves what, and what the test photos were."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from hdr_lightning.data.contents import Record
 from hdr_lightning.data.files import content_hash, writing
-from hdr_lightning.data.manifest import Pairs, photos_of, read_pairs
+from hdr_lightning.data.manifest import Pairs, photos_of, read_pairs, relative_name
 from hdr_lightning.data.splits import Fold, HeldOut, Split, named, split_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
@@ -60,9 +59,8 @@ def write_split(
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
         raise InputError(f"{missing[0]} of the test set: there is no such file, so its content cannot be recorded")
-    folder = path.absolute().parent
     hashes = {
-        Path(os.path.relpath(photo, folder)).as_posix(): content_hash(photo)
+        relative_name(photo, path.parent): content_hash(photo)
         for photo in track(photos, "recording the test photos", len(photos))
     }
     content = {"test": _names(held_out)} | content | {"sha256": hashes}
@@ -150,7 +148,7 @@ def read_record(path: Path) -> Record:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; `hdr-lightning split` writes one") from None
     except (OSError, ValueError) as error:
@@ -160,4 +158,12 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected a split with test, train, validation (or folds) and sha256, got {sorted(keys)}"
         )
+    parts = content["folds"] if "folds" in content else [content["train"], content["validation"]]
+    lists = isinstance(parts, list) and len(parts) > 1 and all(map(_names_pairs, [content["test"], *parts]))
+    if not lists or not all(parts) or not isinstance(content["sha256"], dict):
+        raise InputError(f"{path}: expected lists of names as parts, none but the test empty, and hashes by photo")
     return content
+
+
+def _names_pairs(part: object) -> bool:
+    return isinstance(part, list) and all(isinstance(name, str) for name in part)

@@ -64,6 +64,10 @@ def split_pairs(pairs: Iterable[PairPaths], test: HeldOut, validation: float | F
     Raises:
         InputError: if the test set is not among the pairs, or a part would be empty.
     """
+    if seed < 0:
+        raise InputError(f"the seed of a split is to be 0 or more, got {seed}")
+    if not isinstance(validation, Fold) and not 0 < validation < 1:
+        raise InputError(f"the share that validates is to lie between 0 and 1, got {validation}")
     pairs = pairs if isinstance(pairs, Pairs) else Pairs.of(pairs)
     held_out, taken = _hold_out(pairs, test)
     rest = Pairs(pairs.columns, pairs.rows[~taken])
@@ -95,7 +99,9 @@ def _hold_out(pairs: Pairs, test: HeldOut) -> tuple[Pairs, NDArray[np.bool_]]:
     if isinstance(test, list):
         held_out = named(pairs, test, "the test set")
     elif isinstance(test, int):
-        if not 0 <= test < len(pairs):
+        if test < 0:
+            raise InputError(f"data.test is to be 0 pairs or more, got {test}")
+        if test >= len(pairs):
             raise InputError(
                 f"too few pairs to split: the first {test} are to be the test set, and there are {len(pairs)}: "
                 "add pairs or hold out fewer"
@@ -160,10 +166,10 @@ def _choose(pairs: Pairs, order: NDArray[np.integer], wanted: int) -> NDArray[np
 
 def _fold(pairs: Pairs, order: NDArray[np.integer], fold: Fold) -> NDArray[np.bool_]:
     """Cut an order of groups into parts of equally many pairs, but for the size of a group."""
-    if not 0 <= fold.number < fold.count <= len(order):
+    if not 0 <= fold.number < fold.count <= len(order) or fold.count < 2:
         raise InputError(
             f"data.fold is {fold.number} of data.folds {fold.count}, and there are {len(order)} groups to divide: "
-            "expected a fold below folds, and at most as many folds as groups"
+            "expected 2 folds or more, at most as many as groups, and a fold below folds"
         )
     sizes = _sizes(pairs, order)
     middles = np.cumsum(sizes) - sizes / 2

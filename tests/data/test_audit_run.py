@@ -9,9 +9,9 @@ from conftest import TINY
 
 from hdr_lightning.cli import main
 from hdr_lightning.data.audit import audit, check_pairs, examination
-from hdr_lightning.data.manifest import read_pairs
+from hdr_lightning.data.manifest import located, read_pairs
 from hdr_lightning.data.module import PairDataModule
-from hdr_lightning.data.quarantine import located, read_quarantine, without
+from hdr_lightning.data.quarantine import read_quarantine, without, write_quarantine
 from hdr_lightning.data.splits import split_pairs
 from hdr_lightning.errors import InputError
 
@@ -83,6 +83,7 @@ def test_a_run_says_how_many_pairs_are_left_out(manifest, tmp_path, caplog):
     [
         ("nonsense", "expected one JSON object a line"),
         ('{"tar": "1.png"}', 'expected the keys "src"'),
+        ('{"src": 3}', 'expected the keys "src"'),
         (None, "there is no such quarantine list"),
     ],
 )
@@ -92,6 +93,18 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_quarantine(path)
+
+
+@pytest.mark.parametrize("name", ["back\\slash.png", "line\u2028end.png", "a b.png"])
+def test_odd_names_are_left_out_too(manifest, tmp_path, name):
+    path = manifest(8)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"src": name, "tar": "x.png"}, ensure_ascii=False) + "\n")
+    pairs = read_pairs(path)
+    listed = tmp_path / "elsewhere" / "quarantine.jsonl"
+    write_quarantine(listed, {pairs[8]: "odd"})
+    parts = without(split_pairs(pairs, 2, 0.2, 0), read_quarantine(listed))
+    assert [pair.name for pair in parts.quarantined] == [name]
 
 
 def test_quarantine_of_all_is_refused(manifest):

@@ -227,7 +227,7 @@ def test_ten_million_pairs_cost_arrays_not_lists():
     ("options", "message"),
     [
         ({"turns": 1.5}, r"data.turns is to lie between 0 and 1, got 1.5"),
-        ({"exposure": -1.0}, r"data.exposure is to be 0 or more"),
+        ({"exposure": -1.0}, r"data.exposure is to lie between 0 and 8"),
         ({"mixup": 0.5, "cutmix": 0.6}, r"data.cutmix is to lie between 0 and 0.5, got 0.6"),
     ],
 )

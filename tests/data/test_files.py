@@ -267,6 +267,11 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_that_is_too_long_is_told(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"), writing(tmp_path / ("x" * 250)) as temporary:
+        temporary.write_text("")
+
+
 def test_a_file_in_place_of_a_folder_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"), writing(tmp_path / "file" / "below.txt"):

@@ -33,6 +33,7 @@ def test_paths_are_relative_to_the_manifest_and_order_is_kept(tmp_path):
         ('{"src": "a", "tar": "b"}\n{"src": "c", "tar": "d", "gruop": "x"}\n', "line 2: expected the keys"),
         ('{"src": "a", "tar": 3}\n', "line 1: expected text for every key"),
         ("[1, 2]\n", "line 1: expected the keys"),
+        ('{"src": "a\\u0000.png", "tar": "b"}\n', "row 1: expected a name"),
         ('{"src": "a", "tar": "b"}\n{"src": "a", "tar": "c"}\n', "a is the source of more than one pair"),
     ],
 )
@@ -71,11 +72,12 @@ def test_csv_and_parquet_say_the_same_as_jsonl(suffix, tmp_path):
     ("text", "message"),
     [
         ("src,tar,gruop\na,b,c\n", 'expected the columns "src", "tar" and perhaps "group", got src, tar, gruop'),
-        ("src,tar\na,b\nc,\n", r'row 2: expected text for the keys "src" and "tar", got none for "tar"'),
+        ("src,tar\na,b\nc,\n", r'row 2: expected a name for the keys "src" and "tar", got none for "tar"'),
         ("src,tar\na,b,c\n", "cannot be read as a manifest"),
         ("src,tar\n", "the manifest is empty"),
         ("", "cannot be read as a manifest"),
         ("src,tar\na,b\na,c\n", "a is the source of more than one pair"),
+        ("src,tar,src\na,b,c\n", "expected the columns .* got src, tar, src"),
     ],
 )
 def test_bad_csv_is_refused(text, message, tmp_path):
@@ -208,7 +210,16 @@ def test_two_folders_refuse_photos_without_partner_and_doubles(photo, tmp_path):
         read_pairs((tmp_path / "in", tmp_path / "out"))
 
 
+def test_an_empty_group_is_none(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"src": "a", "tar": "x", "group": ""}\n{"src": "b", "tar": "y", "group": ""}\n'
+        '{"src": "c", "tar": "z", "group": "g"}\n'
+    )
+    assert len({pair.group for pair in read_pairs(tmp_path / "pairs.jsonl")}) == 3
+
+
 def test_list_photos(photo, tmp_path):
+    photo("._b.png")  # as macOS leaves them
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="holds no photos"):
         list_photos(tmp_path)

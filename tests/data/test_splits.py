@@ -136,6 +136,10 @@ class TestFile:
                 "divides the group 'house 0' between test",
             ),
             (lambda content: content.pop("sha256"), "expected a split with test, train, validation"),
+            (lambda content: content.update(train=[3]), "expected lists of names"),
+            (lambda content: content.update(train="x.png"), "expected lists of names"),
+            (lambda content: content.update(validation=[]), "none but the test empty"),
+            (lambda content: content.update(sha256=[]), "hashes by photo"),
         ],
     )
     def test_a_file_that_contradicts_itself_is_refused(self, origin, change, message):
@@ -169,6 +173,55 @@ class TestFile:
         shutil.copy(parts.test[0].source, parts.train[0].source)
         with pytest.raises(InputError, match="of the training set has the content of .*0_src.png of the test set"):
             refuse_shared_content(parts, record, may_open_test=False)
+
+
+def test_a_split_behind_a_link_finds_its_photos(manifest, tmp_path):
+    origin = manifest(8)
+    (tmp_path / "deep" / "sets").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "sets")
+    path = main(["split", str(origin), "--test=2", f"--output={tmp_path / 'link' / 'split.json'}"])
+    parts = read_split(path, read_pairs(origin), 0)
+    assert refuse_changed(parts.test, read_record(path)) == 4
+    content = json.loads(path.read_text())
+    content["sha256"].popitem()
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"split.json says nothing of .*1_tar.png of the test set"):
+        refuse_changed(parts.test, read_record(path))
+
+
+def test_a_fingerprint_of_one_manifest_leaves_the_record_of_another(manifest):
+    """Else it would bless a test photo that changed."""
+    path = manifest(4)
+    other = path.with_name("other.jsonl")
+    other.write_text(path.read_text().splitlines()[3])
+    fingerprint([path])
+    parts = split_pairs(read_pairs(path), test=1, validation=0.3, seed=0)
+    with parts.test[0].source.open("ab") as file:
+        file.write(b"\0")
+    fingerprint([other])
+    with pytest.raises(InputError, match="0_src.png of the test set is not the photo"):
+        refuse_changed(parts.test, recorded_beside(path))
+
+
+def test_records_of_other_tools_are_read(manifest):
+    """PowerShell writes capital digits, and a mark before UTF-8."""
+    path = manifest(4)
+    sums = fingerprint([path])
+    rows = [line.split(maxsplit=1) for line in sums.read_text().splitlines()]
+    text = "".join(f"{digest.upper()} *{name}\r\n" for digest, name in rows)
+    sums.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert refuse_changed(read_pairs(path), recorded_beside(path)) == 8
+
+
+def test_numbers_that_split_nothing_are_refused():
+    for test, validation, seed, message in (
+        (-1, 0.1, 0, "data.test is to be 0 pairs or more, got -1"),
+        (5, 0.1, -1, "seed of a split is to be 0 or more"),
+        (5, 1.0, 0, "share that validates is to lie between 0 and 1"),
+        (5, Fold(0, 1), 0, "expected 2 folds or more"),
+    ):
+        with pytest.raises(InputError, match=message):
+            split_pairs(pairs(20), test, validation, seed)
 
 
 def test_a_test_photo_that_changed_is_refused(manifest):

@@ -211,7 +211,7 @@ def writing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}): choose another folder") from error
     finally:
-        with suppress(NotADirectoryError):  # where a folder was expected and a file is
+        with suppress(OSError):  # such as a name that is too long, which was told already
             temporary.unlink(missing_ok=True)
 
 

@@ -65,7 +65,7 @@ def write_demo_set(output: Path, number: int = 64, size: tuple[int, int] = (256,
 def _fingerprint(folder: Path) -> None:
     from hdr_lightning.data.contents import SUMS, write_sums
 
-    write_sums(sorted(folder.glob("*/*.png")), folder / SUMS)
+    write_sums(sorted(path.resolve() for path in folder.glob("*/*.png")), folder / SUMS)
 
 
 def _render_all(folder: Path, number: int, size: tuple[int, int], seed: int) -> None:

@@ -1,6 +1,5 @@
 """Enhance photos with a trained generator."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,17 @@ from typing import Literal
 
 import torch
 
-from hdr_lightning.data.files import PHOTO_SUFFIXES, Photo, output_name, read_photo, to_pixels, to_tensor, write_photo
+from hdr_lightning.data.files import (
+    PHOTO_SUFFIXES,
+    Photo,
+    make_folder,
+    output_name,
+    read_photo,
+    to_pixels,
+    to_tensor,
+    write_photo,
+)
+from hdr_lightning.data.sources.base import photos_below
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, edit
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
@@ -34,7 +43,7 @@ def enhance(
     A photo that cannot be enhanced is named at the end, and the others are done.
 
     Args:
-        photos: photos, or folders of photos.
+        photos: photos, or folders of photos, whose hidden files are left.
         checkpoint: a checkpoint of `fit`, the folder of its run, or a folder of runs, of which the newest is taken.
         output: folder for the enhanced photos; made if needed.
         device: where to compute; auto takes a GPU if there is one.
@@ -53,7 +62,7 @@ def enhance(
     jobs = _plan(photos, output, overwrite)
     path = find_checkpoint(checkpoint)
     generator = load_generator(path, modules)
-    _prepare(output)
+    make_folder(output)
     chosen = _choose(device)
     generator.to(chosen)
     print(f"{len(jobs)} photos with {type(generator).__name__} of {path} on {chosen}")
@@ -114,27 +123,15 @@ def _plan(photos: Sequence[Path], output: Path, overwrite: bool) -> list[tuple[P
     return jobs
 
 
-def _prepare(output: Path) -> None:
-    """Make the output folder, and see that it can be written, before the first photo is enhanced."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()
-    except FileExistsError:
-        raise InputError(f"{output} is a file: give --output a folder") from None
-    except OSError as error:
-        raise InputError(f"{output}: cannot write there ({error.strerror}): choose another --output") from None
-
-
 def _expand(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """A photo, or the photos below a folder, with the name that each keeps."""
+    """A photo, or the photos below a folder (hidden ones are none), with the name that each keeps."""
     if path.is_file():
         yield path, Path(path.name)
         return
     if not path.is_dir():
         raise InputError(f"{path}: there is no such photo or folder")
-    inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in PHOTO_SUFFIXES]
     own = path.resolve() in output.resolve().parents  # what an earlier run wrote below the folder is no input
-    photos = [file for file in inside if not (own and output.resolve() in file.resolve().parents)]
+    photos = [file for file in photos_below(path) if not (own and output.resolve() in file.resolve().parents)]
     if not photos:
         raise InputError(f"{path}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     yield from ((photo, photo.relative_to(path)) for photo in photos)

@@ -68,6 +68,16 @@ def test_folders_keep_their_structure(checkpoint, photo, tmp_path):
     assert written == {"enhanced/a.png", "enhanced/upper floor/b.png"}
 
 
+def test_hidden_files_of_a_folder_are_no_photos_unless_they_are_named(checkpoint, photo, tmp_path):
+    photo("in/a.png")
+    (tmp_path / "in" / "._a.png").write_bytes(b"what macOS leaves")
+    hidden = photo("in/.b.png")
+    enhance(tmp_path / "in", checkpoint=checkpoint, output=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    enhance(hidden, checkpoint=checkpoint, output=tmp_path / "out")
+    assert (tmp_path / "out" / ".b.png").is_file()
+
+
 def test_a_run_or_a_folder_of_runs_stands_for_its_best_checkpoint(checkpoint, tmp_path):
     run = checkpoint.parents[1]
     assert find_checkpoint(checkpoint) == find_checkpoint(run) == find_checkpoint(run.parent) == checkpoint

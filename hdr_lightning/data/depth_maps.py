@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import platformdirs
@@ -47,12 +48,12 @@ class DepthMaps:
         return self.folder / f"{_hash(photo, status.st_size, status.st_mtime_ns)}.npy"
 
     def build(self, photos: Sequence[Path], model: DepthModel, device: torch.device) -> None:
-        """Compute what is not there yet, and show how far it is.
+        """Compute what is not there yet or is damaged, and show how far it is.
 
         Raises:
             InputError: if a photo cannot be read, or the folder not be written.
         """
-        missing = [photo for photo in photos if not self.path(photo).is_file()]
+        missing = [photo for photo in photos if not _is_sound(self.path(photo))]
         for photo in track(missing, "estimating depth", len(missing)):
             depth = model.estimate(to_tensor(read_photo(photo).pixels).to(device))
             with writing(self.path(photo)) as temporary, temporary.open("wb") as file:
@@ -79,6 +80,15 @@ class DepthMaps:
             return enlarge(depth, height, width)[0]
         crop = enlarge(depth, height, width, place.window)[0].permute(1, 2, 0).numpy()
         return torch.from_numpy(np.ascontiguousarray(place.turn(crop))).permute(2, 0, 1)
+
+
+def _is_sound(path: Path) -> bool:
+    """Tell whether a file is there and holds a map, of which the header alone is read."""
+    try:
+        depth = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, TypeError, OverflowError, TokenError):  # what headers of noise end in
+        return False
+    return depth.dtype == np.float32 and depth.ndim == 4 and depth.shape[:2] == (1, 1)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -127,6 +127,15 @@ def read_split(path: Path, pairs: Pairs, fold: int) -> Split:
     )
 
 
+def count_folds(path: Path) -> int:
+    """How many folds a file holds; 0 if it holds one split.
+
+    Raises:
+        InputError: if it is no file of a split.
+    """
+    return len(_load(path).get("folds", []))
+
+
 def read_record(path: Path) -> Record:
     """What the test photos were when the split was written.
 

@@ -69,7 +69,7 @@ def write(path, pixels, **options):
 
 def found(folder, test=TEST):
     parts = split_pairs(read_pairs(folder / "pairs.jsonl"), test, validation=0.2, seed=0)
-    return find_all(parts, tolerance=1.5)
+    return find_all(parts.items(), tolerance=1.5)
 
 
 def missing(source, target):
@@ -264,7 +264,7 @@ def test_pairs_of_one_group_may_share_what_they_like(sound, tmp_path):
 def test_a_group_on_two_sides_is_an_error(sound):
     pairs = [dataclasses.replace(pair, group="house") for pair in read_pairs(sound / "pairs.jsonl")[:3]]
     pairs = Pairs.of(pairs)
-    (finding,) = find_all(Split(pairs[:1], pairs[1:2], pairs[2:], pairs[:0]), tolerance=1.5)
+    (finding,) = find_all(Split(pairs[:1], pairs[1:2], pairs[2:], pairs[:0]).items(), tolerance=1.5)
     assert (finding.kind, finding.severity, finding.leave_out) == ("group-leak", "error", tuple(pairs[:2]))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from conftest import TINY
@@ -167,3 +168,74 @@ def test_equal_pixels_in_two_parts_are_refused_whatever_the_files(manifest, tmp_
     options = [f"--data.pairs={path}", "--data.test=2", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     with pytest.raises(SystemExit):
         main(["fit", *options, *TINY])
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_folds_are_audited_against_each_other_unless_one_is_named(manifest, tmp_path, capsys, from_file):
+    path = manifest(14, height=64, width=64)
+    words = ["--test=2", "--folds=3"]
+    split = main(["split", str(path), *words])
+    folds = json.loads(split.read_text())["folds"]
+    shutil.copy(path.parent / folds[1][0], path.parent / folds[2][0])  # in training together where fold 0 validates
+    words = [f"--split={split}"] if from_file else words
+    audited = ["audit", str(path), *words, f"--output={tmp_path / 'audit'}"]
+    with pytest.raises(SystemExit):
+        main(audited)
+    said = capsys.readouterr().out
+    assert re.search(r"pairs: 2 test, 4 fold 0, 4 fold 1, 4 fold 2", said)
+    assert "on two sides of the split (fold 1 and fold 2) hold the same photo" in said
+    assert [row["src"] for row in lines(tmp_path / "audit" / "quarantine.jsonl")] == [f"../data/{folds[1][0]}"]
+    main([*audited, "--fold=0"])
+    assert "pairs: 2 test, 8 training, 4 validation" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*audited, "--fold=3"])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tolerance=-1"], "tolerance is to be 0 pixels or more, got -1.0"),
+        (["--tolerance=.nan"], "tolerance is to be 0 pixels or more, got nan"),
+        (["--folds=-1"], "expected a fold below folds"),
+        (["--fold=1"], "fold is 1, and there are none"),
+        (["--output={manifest}"], "is a file: give --output a folder"),
+        (["--output={manifest}/audit"], "cannot write there"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_photo_is_opened(manifest, opened, capsys, words, message):
+    path = manifest(8)
+    with pytest.raises(SystemExit):
+        main(["audit", str(path), "--test=2", *(word.format(manifest=path) for word in words)])
+    assert message in capsys.readouterr().err
+    assert opened == []
+
+
+def test_a_fold_of_a_file_without_folds_is_refused(manifest, tmp_path):
+    path = manifest(8)
+    split = main(["split", str(path), "--test=2"])
+    with pytest.raises(InputError, match="holds no folds: leave out fold"):
+        audit([path], split=split, fold=0, output=tmp_path / "audit")
+
+
+@pytest.mark.parametrize("record", ["whole", "gone", "spoilt"])
+def test_an_edited_quarantine_list_is_never_replaced(manifest, tmp_path, opened, record):
+    path = manifest(8, height=64, width=64)
+    for _ in range(2):  # one that nobody edited is
+        audit([path], test=2, output=tmp_path / "audit")
+    listed = tmp_path / "audit" / "quarantine.jsonl"
+    listed.write_text('{"src": "../data/3_src.png", "why": "blurred"}\n')
+    if record != "whole":
+        (tmp_path / "audit" / "audit.json").write_text("[]")
+    if record == "gone":
+        (tmp_path / "audit" / "audit.json").unlink()
+    opened.clear()
+    with pytest.raises(InputError, match="quarantine.jsonl was edited since an audit wrote it"):
+        audit([path], test=2, output=tmp_path / "audit")
+    assert "blurred" in listed.read_text()
+    assert opened == []
+    listed.rename(tmp_path / "mine.jsonl")
+    audit([path], test=2, output=tmp_path / "audit")

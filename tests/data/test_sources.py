@@ -257,6 +257,15 @@ def test_a_source_is_listed_in_a_manifest(lol_v1, sice, tmp_path):
     assert {pair.group for pair in read_pairs(path)} == {pair.group for pair in SICE(sice).pairs()}
 
 
+def test_a_manifest_behind_a_link_finds_its_photos(lol_v1, tmp_path):
+    (tmp_path / "elsewhere" / "lists").mkdir(parents=True)
+    (tmp_path / "lists").symlink_to(tmp_path / "elsewhere" / "lists")
+    path = main(
+        ["write-manifest", "--pairs=LOLv1", f"--pairs.folder={lol_v1}", f"--output={tmp_path / 'lists' / 'l.jsonl'}"]
+    )
+    assert all(pair.source.is_file() and pair.target.is_file() for pair in read_pairs(path))
+
+
 def test_photos_of_one_size_are_told_apart_by_the_fingerprint(lol_v1, tmp_path, monkeypatch, capsys):
     """The hashes that training consults, as it may not open test photos."""
     monkeypatch.chdir(tmp_path)

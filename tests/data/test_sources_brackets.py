@@ -226,6 +226,35 @@ def test_wrong_groups_are_refused(tmp_path, capsys):
     assert "expected 2 to 24 exposures a scene, got 1 for hall" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dry", ["true", "false"])
+def test_a_photo_in_two_formats_is_refused_by_name(scenes, tmp_path, capsys, dry):
+    """Where exposures are moved, both would be written under one name."""
+    with Image.open(scenes / "room 0" / "b.png") as image:
+        image.save(scenes / "room 0" / "b.jpg")
+    with pytest.raises(SystemExit):
+        main(["fuse-brackets", str(scenes), f"--output={tmp_path / 'fused'}", f"--dry_run={dry}"])
+    error = capsys.readouterr().err
+    assert "b.jpg and " in error
+    assert "b.png are one exposure of room 0 by their names" in error
+    assert not (tmp_path / "fused").exists()
+
+
+def test_sources_are_found_through_links(scenes, tmp_path, monkeypatch, capsys):
+    """Also from a working folder and a folder of brackets that are links themselves."""
+    (tmp_path / "elsewhere" / "deep" / "disk").mkdir(parents=True)
+    (tmp_path / "fused").symlink_to(tmp_path / "elsewhere" / "deep" / "disk")
+    (tmp_path / "elsewhere" / "photos").symlink_to(scenes)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("brackets", "elsewhere/photos"):
+        manifest = main(["fuse-brackets", folder, "--output=fused"])
+        for row in rows(manifest):
+            assert (manifest.parent / row["src"]).is_file()
+            assert (manifest.parent / row["tar"]).is_file()
+        capsys.readouterr()
+        main(["fuse-brackets", folder, "--output=fused"])
+        assert "0 of them fused now" in capsys.readouterr().out
+
+
 REAL = ("iccv17_Seq_11", "iccv17_Seq_25", "iccv17_Seq_72", "iccv17_Seq_69")
 
 

@@ -166,6 +166,24 @@ class TestMaps:
         with pytest.raises(InputError, match="is damaged .* remove this file"):
             maps.read(path, 24, 32)
 
+    @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 and more", "cut", "integers", "flat"])
+    def test_a_damaged_map_is_made_anew_and_a_sound_one_kept(self, content, model, photo, tmp_path):
+        maps, photos = DepthMaps.of(model, tmp_path / "depth"), [photo("a.png"), photo("b.png", seed=1)]
+        maps.build(photos, model, CPU)
+        damaged, sound = map(maps.path, photos)
+        before, written = damaged.read_bytes(), sound.stat().st_mtime_ns
+        if content == "cut":
+            damaged.write_bytes(before[:-9])
+        elif content == "integers":
+            np.save(damaged, np.zeros((1, 1, 4, 4), int))
+        elif content == "flat":
+            np.save(damaged, np.zeros((4, 4), np.float32))
+        else:
+            damaged.write_bytes(content)
+        maps.build(photos, model, CPU)
+        assert damaged.read_bytes() == before
+        assert sound.stat().st_mtime_ns == written
+
     def test_depth_is_cut_turned_and_mixed_along_with_its_photo(self, model, demo, tmp_path):
         """Luminance as depth goes the same way as the photo does."""
         pairs = read_pairs(demo)

@@ -21,8 +21,8 @@ from hdr_lightning.progress import track
 SAMPLE = 400
 """Photos from which the visual words are learned."""
 
-ORDER = ("training", "validation", "test")
-"""Of two parts that share something, the pair of the earlier is left out."""
+RANKS = {"validation": 1, "test": 2}
+"""Of two parts that share something, the pair of the lower is left out; training and each of several folds are 0."""
 
 REMEDY = 'give them a common "group"'
 
@@ -32,6 +32,10 @@ SAID = {
     "near-duplicate": "show nearly the same photo (up to a crop, scale, mirror image, brightness or compression)",
     "same-scene": "show views of one place",
 }
+
+
+def _order(part: str) -> tuple[int, int, str]:
+    return RANKS.get(part, 0), len(part), part  # fold 9 before fold 10
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Link:
     @property
     def earlier(self) -> Examined:
         """The one to be left out, where the two are in different parts."""
-        return min(self.first, self.second, key=lambda one: ORDER.index(one.part))
+        return min(self.first, self.second, key=lambda one: _order(one.part))
 
 
 def equal_photos(pairs: Sequence[Examined]) -> list[Finding]:
@@ -164,7 +168,7 @@ def _clusters(links: Sequence[Link]) -> Iterable[list[Link]]:
 def _finding(kind: str, links: Sequence[Link]) -> Finding:
     members = list({id(one): one for link in links for one in (link.first, link.second)}.values())
     pairs = tuple(one.pair for one in members)
-    parts = [part for part in ORDER if any(part in link.parts for link in links if len(link.parts) > 1)]
+    parts = sorted({part for link in links if len(link.parts) > 1 for part in link.parts}, key=_order)
     left_out: dict[PairPaths, None] = {link.earlier.pair: None for link in links if len(link.parts) > 1}
     across = f" on two sides of the split ({' and '.join(parts)})" if parts else ""
     remedy = f"{REMEDY}, or keep one of them" if kind != "same-scene" else REMEDY
@@ -195,7 +199,7 @@ def group_leaks(pairs: Sequence[Examined]) -> list[Finding]:
         groups.setdefault(one.pair.group, []).append(one)
     findings = []
     for group, members in groups.items():
-        parts = [part for part in ORDER if part in {one.part for one in members}]
+        parts = sorted({one.part for one in members}, key=_order)
         if len(parts) > 1:
             left_out = tuple(one.pair for one in members if one.part != parts[-1])
             text = f"group {group!r} is on two sides of the split: {' and '.join(parts)}"

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hdr_lightning.data.audit.findings import SEVERITIES, TITLES, Finding
 from hdr_lightning.data.audit.photos import reduced
-from hdr_lightning.data.files import read_photo, writing
+from hdr_lightning.data.files import content_hash, read_photo, writing
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
@@ -24,8 +24,30 @@ SIDE = 280
 """Longer side of a picture on the page, in pixels."""
 
 
-def write_json(path: Path, findings: Sequence[Finding], counts: dict[str, int]) -> None:
-    """Write all findings for programs.
+def refuse_edited(quarantine: Path, record: Path) -> None:
+    """Refuse to replace a quarantine list that is not as an audit left it.
+
+    Args:
+        quarantine: the list, or where it will be.
+        record: what `write_json` wrote beside it.
+
+    Raises:
+        InputError: if the list was edited, or comes from elsewhere.
+    """
+    if not quarantine.exists():
+        return
+    try:
+        written = json.loads(record.read_text(encoding="utf-8"))["quarantine_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not of an audit: nothing says that it was not edited
+        written = ""
+    if content_hash(quarantine) != written:
+        raise InputError(
+            f"{quarantine} was edited since an audit wrote it: give another --output, or move the list elsewhere"
+        )
+
+
+def write_json(path: Path, findings: Sequence[Finding], counts: dict[str, int], quarantine: str) -> None:
+    """Write all findings for programs, and the SHA-256 of the quarantine list.
 
     Raises:
         InputError: if the file cannot be written.
@@ -42,8 +64,9 @@ def write_json(path: Path, findings: Sequence[Finding], counts: dict[str, int]) 
         }
         for finding in findings
     ]
+    content = {"pairs": counts, "quarantine_sha256": quarantine, "findings": rows}
     with writing(path) as temporary:
-        temporary.write_text(json.dumps({"pairs": counts, "findings": rows}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def write_page(path: Path, findings: Sequence[Finding], counts: dict[str, int]) -> None:

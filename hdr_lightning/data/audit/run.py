@@ -11,16 +11,20 @@ from hdr_lightning.data.audit.examination import Examined, compared, in_parallel
 from hdr_lightning.data.audit.findings import SEVERITIES, TITLES, Finding, worst_first
 from hdr_lightning.data.audit.looks import Look
 from hdr_lightning.data.audit.pairs import equal, flat, headers, misaligned, swapped, unusable
-from hdr_lightning.data.audit.report import write_json, write_page
+from hdr_lightning.data.audit.report import refuse_edited, write_json, write_page
 from hdr_lightning.data.audit.store import LookStore
+from hdr_lightning.data.files import content_hash, make_folder
 from hdr_lightning.data.manifest import PairPaths, Pairs, read_pairs
 from hdr_lightning.data.quarantine import write_quarantine
-from hdr_lightning.data.split_file import read_split
-from hdr_lightning.data.splits import HeldOut, Split, split_pairs
+from hdr_lightning.data.split_file import count_folds, read_split
+from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
 
 SHOWN = 8
+
+Parts = Sequence[tuple[str, Pairs]]
+"""Names of the parts of a split, and their pairs."""
 
 
 def audit(
@@ -28,6 +32,8 @@ def audit(
     test: HeldOut = 5,
     validation: float = 0.1,
     split_seed: int = 0,
+    folds: int = 0,
+    fold: int | None = None,
     split: Path | None = None,
     output: Path = Path("audit"),
     tolerance: float = 2.0,
@@ -40,31 +46,39 @@ def audit(
         validation: share of the remaining pairs that validate, as in `data.validation`; 0 audits all pairs as one set,
             without a split.
         split_seed: chooses which, as in `data.split_seed`.
+        folds: divide the remaining pairs into so many parts instead, as in `data.folds`; each is a part of its own.
+        fold: of these, or of those in the file `split`, the one that validates while the others train; without it all
+            are audited against each other.
         split: a file of `hdr-lightning split` that says all this, as in `data.split`.
-        output: folder of the report; an older report there is replaced.
+        output: folder of the report; an older report there is replaced, unless its `quarantine.jsonl` was edited.
         tolerance: how far the photos of a pair may be displaced against each other, in pixels.
 
     Returns:
         The page of the report.
 
     Raises:
-        InputError: if the pairs cannot be read or split, or, after everything is written, if there are errors.
+        InputError: if the pairs cannot be read or split, or the report not be written; or, after everything is
+            written, if there are errors.
     """
-    origin = pairs[0] if len(pairs) == 1 else pairs
-    table = read_pairs(origin)
-    parts = _split(table, test, validation, split_seed) if split is None else read_split(split, table, 0)
+    if not tolerance >= 0:
+        raise InputError(f"tolerance is to be 0 pixels or more, got {tolerance}")
+    table = read_pairs(pairs[0] if len(pairs) == 1 else pairs)
+    if split is None:
+        parts = _split(table, test, validation, split_seed, folds, fold)
+    else:
+        parts = _read_split(table, split, fold)
+    make_folder(output)
+    quarantine, record = output / "quarantine.jsonl", output / "audit.json"
+    refuse_edited(quarantine, record)
     findings = find_all(parts, tolerance)
-    counts = {part: len(members) for part, members in parts.items()}
-    write_json(output / "audit.json", findings, counts)
+    counts = {part: len(members) for part, members in parts}
     left_out = {pair: finding for finding in reversed(findings) for pair in finding.leave_out}
-    write_quarantine(output / "quarantine.jsonl", {pair: finding.text for pair, finding in left_out.items()})
+    write_quarantine(quarantine, {pair: finding.text for pair, finding in left_out.items()})
+    write_json(record, findings, counts, content_hash(quarantine))
     page = output / "audit.html"
     write_page(page, findings, counts)
     print(summary(findings, counts))
-    quarantine = (
-        f"; --data.quarantine={output / 'quarantine.jsonl'} leaves out {len(left_out)} pairs" if left_out else ""
-    )
-    print(f"{page}{quarantine}")
+    print(f"{page}" + (f"; --data.quarantine={quarantine} leaves out {len(left_out)} pairs" if left_out else ""))
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
         raise InputError(
@@ -73,25 +87,45 @@ def audit(
     return page
 
 
-def _split(pairs: Pairs, test: HeldOut, validation: float, seed: int) -> Split:
+def _split(pairs: Pairs, test: HeldOut, validation: float, seed: int, folds: int, fold: int | None) -> Parts:
+    if folds:
+        numbers = range(max(folds, 1)) if fold is None else [fold]
+        return _parts([split_pairs(pairs, test, Fold(number, folds), seed) for number in numbers])
+    if fold is not None:
+        raise InputError(f"fold is {fold}, and there are none: give folds, or a split that holds folds")
     if validation == 0:
-        return Split(pairs, pairs[:0], pairs[:0], pairs[:0])
+        return _parts([Split(pairs, pairs[:0], pairs[:0], pairs[:0])])
     if not 0 < validation < 1:
         raise InputError(f"validation is to lie between 0 and 1, got {validation}")
-    return split_pairs(pairs, test, validation, seed)
+    return _parts([split_pairs(pairs, test, validation, seed)])
 
 
-def find_all(parts: Split, tolerance: float) -> list[Finding]:
+def _read_split(pairs: Pairs, path: Path, fold: int | None) -> Parts:
+    folds = count_folds(path)
+    if fold is not None and not folds:
+        raise InputError(f"fold is {fold}, and {path} holds no folds: leave out fold")
+    numbers = range(max(folds, 1)) if fold is None else [fold]
+    return _parts([read_split(path, pairs, number) for number in numbers])
+
+
+def _parts(splits: Sequence[Split]) -> Parts:
+    """The parts of one split, or the test set and the folds of several."""
+    if len(splits) == 1:
+        return splits[0].items()
+    return [("test", splits[0].test), *((f"fold {number}", each.validation) for number, each in enumerate(splits))]
+
+
+def find_all(parts: Parts, tolerance: float) -> list[Finding]:
     """Run all checks.
 
     Args:
-        parts: which pair serves what; pairs that it leaves out are not looked at.
+        parts: which pair serves what; pairs in none are not looked at.
         tolerance: how far the photos of a pair may be displaced, in pixels.
 
     Returns:
         What was found, the worst first.
     """
-    work = [(part, pair) for part, members in parts.items() for pair in members]
+    work = [(part, pair) for part, members in parts for pair in members]
     cache = FactCache([pair.source.parent for _, pair in work])
     findings: list[Finding] = []
     sound: list[Examined] = []

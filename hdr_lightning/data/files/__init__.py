@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -43,6 +44,7 @@ __all__ = [
     "Pixels",
     "content_hash",
     "full_scale",
+    "make_folder",
     "output_name",
     "photo_header",
     "read_photo",
@@ -211,6 +213,21 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # such as a name that is too long, which was told already
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what long work will write, and see that it can be written, before the work begins.
+
+    Raises:
+        InputError: if it is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        raise InputError(f"{folder} is a file: give --output a folder") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}): choose another --output") from None
 
 
 def content_hash(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Exposure brackets: which photos show one scene, and the fusion of each scene as the target of all its exposures."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hdr_lightning.data.files import Photo, read_photo, write_photo, writing
 from hdr_lightning.data.manifest import PairPaths, read_pairs
-from hdr_lightning.data.sources.base import PairSource, photos_below, require_folder
+from hdr_lightning.data.sources.base import PairSource, photos_below, require_folder, seen_from
 from hdr_lightning.data.sources.degradations import Pixels, quantised
 from hdr_lightning.data.sources.fusion import align, fuse
 from hdr_lightning.data.sources.published import Exposures, choose
@@ -150,7 +149,8 @@ def find_scenes(fusing: Fusing) -> dict[str, list[Path]]:
     """List the exposures of each scene, by the scene's name.
 
     Raises:
-        InputError: if there are none, a scene has fewer than two or too many, or a photo has no time.
+        InputError: if there are none, a scene has fewer than two or too many, two of a scene have one name, or a photo
+            has no time.
     """
     own = fusing.output.resolve()
     photos = [
@@ -170,7 +170,20 @@ def find_scenes(fusing: Fusing) -> dict[str, list[Path]]:
             f"{fusing.group_by}; {len(odd)} of {len(scenes)} scenes are like this: choose another group_by of folder, "
             "time and name, or remove what is no bracket"
         )
+    for name, photos in scenes.items():
+        _refuse_equal_names(name, photos)
     return scenes
+
+
+def _refuse_equal_names(scene: str, photos: Sequence[Path]) -> None:
+    """Refuse a RAW file beside its JPEG: they are one exposure, and moved ones are written as `NAME.png`."""
+    first: dict[str, Path] = {}
+    for photo in photos:
+        other = first.setdefault(photo.stem, photo)
+        if other != photo:
+            raise InputError(
+                f"{other} and {photo} are one exposure of {scene} by their names: leave one out, or rename it"
+            )
 
 
 def _by_folder(fusing: Fusing, photos: Sequence[Path]) -> dict[str, list[Path]]:
@@ -260,7 +273,7 @@ def _record(fusing: Fusing, name: str) -> Path:
 def _request(fusing: Fusing, photos: Sequence[Path]) -> dict[str, object]:
     """What a fusion depends on."""
     states = [(path, path.stat()) for path in photos]
-    exposures = [[os.path.relpath(path, fusing.output), state.st_size, state.st_mtime_ns] for path, state in states]
+    exposures = [[seen_from(fusing.output, path), state.st_size, state.st_mtime_ns] for path, state in states]
     return {"exposures": exposures, "align": fusing.align, "version": 1}
 
 
@@ -289,7 +302,7 @@ def _fuse_scene(fusing: Fusing, name: str, photos: Sequence[Path]) -> None:
     target = f"target/{name}.png"
     rows: list[Row] = []
     for path, exposure in zip(photos, exposures, strict=True):
-        source = os.path.relpath(path, fusing.output)
+        source = seen_from(fusing.output, path)
         if any(shift != (0, 0) for shift in shifts):
             source = f"source/{name}/{path.stem}.png"
             _write(fusing.output / source, exposure)

@@ -1,11 +1,10 @@
 """A source of pairs as a manifest."""
 
 import json
-import os
 from pathlib import Path
 
 from hdr_lightning.data.files import writing
-from hdr_lightning.data.sources.base import PairSource
+from hdr_lightning.data.sources.base import PairSource, seen_from
 from hdr_lightning.errors import InputError
 
 
@@ -25,7 +24,7 @@ def write_manifest(pairs: PairSource, output: Path | None = None) -> Path:
     pairs.prepare()
     path = pairs.manifest if output is None else output
     rows = [
-        {"src": _relative(pair.source, path), "tar": _relative(pair.target, path)}
+        {"src": seen_from(path.parent, pair.source), "tar": seen_from(path.parent, pair.target)}
         | ({"group": pair.group} if pair.group != str(pair.source) else {})
         for pair in pairs.pairs()
     ]
@@ -35,7 +34,3 @@ def write_manifest(pairs: PairSource, output: Path | None = None) -> Path:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(f"{path}: {len(rows)} pairs; `hdr-lightning fingerprint {path}` records their content")
     return path
-
-
-def _relative(photo: Path, manifest: Path) -> str:
-    return Path(os.path.relpath(photo.absolute(), manifest.parent.absolute())).as_posix()

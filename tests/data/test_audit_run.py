@@ -144,6 +144,19 @@ def test_a_spoilt_memory_is_forgotten(manifest, opened, cache_folder):
     assert len(opened) == 6
 
 
+@pytest.mark.parametrize("row", [3, [1, 2], {}, None])
+def test_a_spoilt_row_of_the_memory_is_forgotten_alone(manifest, opened, cache_folder, row):
+    pairs = read_pairs(manifest(3))
+    check_pairs(pairs, crop=None)
+    opened.clear()
+    spoilt = str(pairs[1].source.absolute())
+    for path in cache_folder.rglob("*.json"):
+        rows = json.loads(path.read_text())
+        path.write_text(json.dumps(rows | {spoilt: row} if spoilt in rows else rows))
+    check_pairs(pairs, crop=None)
+    assert opened == [pairs[1].source.name]
+
+
 def test_where_nothing_can_be_remembered_the_check_goes_on(manifest, monkeypatch, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -145,14 +145,13 @@ def test_a_spoilt_memory_is_forgotten(manifest, opened, cache_folder):
 
 
 @pytest.mark.parametrize("row", [3, [1, 2], {}, None])
-def test_a_spoilt_row_of_the_memory_is_forgotten_alone(manifest, opened, cache_folder, row):
+def test_a_spoilt_row_of_the_memory_is_forgotten_alone(manifest, opened, monkeypatch, tmp_path, row):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "memory"))
     pairs = read_pairs(manifest(3))
     check_pairs(pairs, crop=None)
     opened.clear()
-    spoilt = str(pairs[1].source.absolute())
-    for path in cache_folder.rglob("*.json"):
-        rows = json.loads(path.read_text())
-        path.write_text(json.dumps(rows | {spoilt: row} if spoilt in rows else rows))
+    (memory,) = (tmp_path / "memory").rglob("*.json")
+    memory.write_text(json.dumps(json.loads(memory.read_text()) | {str(pairs[1].source.absolute()): row}))
     check_pairs(pairs, crop=None)
     assert opened == [pairs[1].source.name]
 

@@ -212,7 +212,7 @@ def lines(path):
     [
         (["--tolerance=-1"], "tolerance is to be 0 pixels or more, got -1.0"),
         (["--tolerance=.nan"], "tolerance is to be 0 pixels or more, got nan"),
-        (["--folds=-1"], "expected a fold below folds"),
+        (["--folds=-1"], "and a fold below folds"),
         (["--fold=1"], "fold is 1, and there are none"),
         (["--output={manifest}"], "is a file: give --output a folder"),
         (["--output={manifest}/audit"], "cannot write there"),

@@ -125,7 +125,6 @@ class PairDataModule(LightningDataModule):
             ("resize", math.inf if resize is None else resize, self.stages.largest_crop, math.inf),
             ("cache_gb", cache_gb, 0, math.inf),
             ("folds", folds, 0, math.inf),
-            ("fold", fold, 0, math.inf if folds or split is not None else 0),
         ):
             if not low <= value <= high:
                 raise InputError(
@@ -133,6 +132,10 @@ class PairDataModule(LightningDataModule):
                     if high == math.inf
                     else f"data.{name} is to lie between {low} and {high}, got {value}"
                 )
+        if fold and not folds and split is None and stream is None:
+            raise InputError(
+                f"data.fold is {fold}, and there are no folds: set data.folds, or data.split to a file of them"
+            )
         if stream is not None and cache is not None:
             raise InputError("data.stream and data.cache exclude each other: shards are not cached, leave out one")
         self.pairs = pairs

@@ -16,6 +16,7 @@ from hdr_lightning.data.contents import (
     sums_beside,
 )
 from hdr_lightning.data.manifest import PairPaths, read_pairs
+from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.split_file import read_record, read_split
 from hdr_lightning.data.splits import Fold, split_pairs
 from hdr_lightning.errors import InputError
@@ -75,6 +76,11 @@ def test_a_fold_that_is_not_there_is_refused():
     for number, folds in ((3, 3), (0, 50)):
         with pytest.raises(InputError, match=rf"data.fold is {number} of data.folds {folds}, and there are 20 groups"):
             split_pairs(pairs(20), 0, Fold(number, folds), seed=0)
+
+
+def test_a_fold_without_folds_is_refused():
+    with pytest.raises(InputError, match="data.fold is 1, and there are no folds"):
+        PairDataModule(Path("pairs.jsonl"), fold=1)
 
 
 def test_a_share_holds_out_whole_groups_whatever_the_seed():

@@ -200,7 +200,7 @@ def lines(path):
     [
         (["--tolerance=-1"], "tolerance is to be 0 pixels or more, got -1.0"),
         (["--tolerance=.nan"], "tolerance is to be 0 pixels or more, got nan"),
-        (["--folds=-1"], "expected a fold below folds"),
+        (["--folds=-1"], "data.fold is 0 of data.folds -1"),
         (["--fold=1"], "fold is 1, and there are none"),
         (["--output={manifest}"], "is a file: give --output a folder"),
         (["--output={manifest}/audit"], "cannot write there"),

@@ -29,7 +29,7 @@ class Count(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
         result = func(*args, **(kwargs or {}))
         leaves = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
-        if not func.is_view and "empty" not in func.name():
+        if not (func.is_view or any(free in func.name() for free in ("empty", "_unsafe_view"))):
             self.moved += sum(leaf.numel() * leaf.element_size() for leaf in leaves)
         if func._overloadpacket in flop_registry:
             self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)

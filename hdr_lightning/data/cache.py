@@ -16,12 +16,14 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from hdr_lightning.data.files import content_hash, photo_header, read_photo, writing
@@ -50,6 +52,20 @@ class PhotoReader:
 
     def __call__(self, path: Path) -> NDArray[Any]:
         return read_photo(path, self.shorter_side).pixels
+
+
+class PhotoFile(NamedTuple):
+    """A photo's file as it is now.
+
+    Attributes:
+        size: in bytes.
+        mtime_ns: when it was changed.
+        content: its SHA-256.
+    """
+
+    size: int
+    mtime_ns: int
+    content: str
 
 
 @dataclass(frozen=True)
@@ -130,31 +146,42 @@ class PhotoCache:
         decoders = " ".join(version(name) for name in ("imagecodecs", "openexr", "pillow", "simplejpeg", "torch"))
         self.folder = root / f"{shorter_side or 'full'}_{zlib.crc32(decoders.encode()):08x}"
         self.journal = self.folder / "photos.jsonl"
+        self._built: Mapping[Path, Entry] = {}
 
     def build(self, paths: Iterable[Path]) -> None:
         """Decode what is missing, changed or damaged, with a progress bar; whether there is room is checked before.
 
+        A folder that cannot be written to is used as it is if all photos are there.
+
         Raises:
-            InputError: if the bound or the disk is too small, or a photo cannot be read.
+            InputError: if the bound or the disk is too small, a photo cannot be read, or one is missing in a folder
+                that cannot be written to.
         """
         photos = sorted({path.absolute() for path in paths})
         self._make_folder()
         known = self._known()
         by_content = {entry.content: entry for entry in known.values()}
+        entries: dict[Path, Entry] = {}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = pool.map(lambda path: self._find(path, known.get(path), by_content), photos)
-            for path, entry in zip(photos, track(found, "checking the cache", len(photos)), strict=True):
-                known.pop(path, None) if entry is None else known.update({path: entry})
-            missing = [path for path in photos if path not in known]
-            self._refuse_overflow(sum(pool.map(self._planned_bytes, missing)))
-            with self.journal.open("a", encoding="utf-8") as file:
-                added = pool.map(self._add, missing)
-                for path, entry in zip(missing, track(added, "filling the cache", len(missing)), strict=True):
-                    known[path] = entry
-                    file.write(_line(path, entry))
-                    file.flush()
-        with writing(self.journal) as temporary:
-            temporary.write_text("".join(_line(path, entry) for path, entry in known.items()), encoding="utf-8")
+            missing: dict[str, list[tuple[Path, PhotoFile]]] = {}
+            for path, (file, entry) in zip(photos, track(found, "checking the cache", len(photos)), strict=True):
+                if entry is None:
+                    missing.setdefault(file.content, []).append((path, file))
+                else:
+                    entries[path] = entry
+            firsts = [same[0] for same in missing.values()]  # one file of each content
+            self._refuse_unwritable([path for path, _ in firsts])
+            self._refuse_overflow(sum(pool.map(self._planned_bytes, [path for path, _ in firsts])))
+            added = pool.map(lambda first: self._add(*first), firsts)
+            for same, entry in zip(
+                missing.values(), track(added, "filling the cache", len(firsts), "photo"), strict=True
+            ):
+                new = {path: _entry_of(file, entry) for path, file in same}
+                self._append(new)
+                entries |= new
+        self._merge(entries)
+        self._built = entries
 
     def reader(self, paths: Sequence[Path]) -> CachedReader:
         """Read photos that `build` has put there.
@@ -162,7 +189,7 @@ class PhotoCache:
         Raises:
             InputError: if a photo is not in the cache.
         """
-        known = self._known()
+        known = self._built or self._known()  # another process of this run may have built it
         absent = [path for path in paths if path.absolute() not in known]
         if absent:
             raise InputError(f"{absent[0]} is not in the cache {self.folder}: start the command again")
@@ -174,36 +201,69 @@ class PhotoCache:
         except OSError as error:
             raise InputError(f"data.cache={self.root} cannot be made ({error.strerror}): choose another") from None
         for left in self.folder.glob(".*.part"):  # by a build that was killed, and not by one that is running
-            if time.time() - left.stat().st_mtime > AN_HOUR:
-                left.unlink(missing_ok=True)
+            with suppress(OSError):  # renamed by its build meanwhile, or a folder that cannot be written to
+                if time.time() - left.stat().st_mtime > AN_HOUR:
+                    left.unlink()
+
+    @property
+    def _writable(self) -> bool:
+        return os.access(self.folder, os.W_OK)
+
+    def _refuse_unwritable(self, missing: Sequence[Path]) -> None:
+        if missing and not self._writable:
+            raise InputError(
+                f"data.cache={self.root} cannot be written to, and {len(missing)} photos are not in it "
+                f"({missing[0]}, ...): choose another folder, or fill it where it can be written to"
+            )
+
+    @property
+    def _lock(self) -> FileLock:
+        """Held while the journal is written: other runs may fill the same folder."""
+        return FileLock(self.folder / ".lock")
+
+    def _append(self, entries: Mapping[Path, Entry]) -> None:
+        """Note what was decoded at once, so that an interrupted build goes on after it."""
+        try:
+            with self._lock, self.journal.open("a", encoding="utf-8") as file:
+                file.writelines(_line(path, entry) for path, entry in entries.items())
+        except OSError as error:
+            raise InputError(f"{self.journal}: cannot be written ({error.strerror}): choose another folder") from error
+
+    def _merge(self, entries: Mapping[Path, Entry]) -> None:
+        """Leave one line for each photo in the journal, those of other runs among them."""
+        if not self._writable:
+            return
+        with self._lock:
+            merged = self._known() | dict(entries)
+            with writing(self.journal) as temporary:
+                temporary.write_text("".join(_line(path, entry) for path, entry in merged.items()), encoding="utf-8")
 
     def _known(self) -> dict[Path, Entry]:
         entries = {}
-        lines = self.journal.read_text(encoding="utf-8").splitlines() if self.journal.is_file() else []
-        for line in lines:
+        for line in self.journal.read_bytes().splitlines() if self.journal.is_file() else []:
             try:
-                row = json.loads(line)
-                path = Path(row.pop("path"))
-                entries[path] = Entry(**row | {"shape": tuple(row["shape"])})
+                path, entry = _read_line(line)
             except (ValueError, TypeError, KeyError):  # cut short by a crash
                 warnings.warn(f"{self.journal}: a line cannot be read, its photo is decoded again", stacklevel=2)
+            else:
+                entries[path] = entry
         return entries
 
-    def _find(self, path: Path, entry: Entry | None, by_content: Mapping[str, Entry]) -> Entry | None:
-        """What the cache holds of a file as it is now, whole and undamaged; or nothing."""
+    def _find(self, path: Path, entry: Entry | None, by_content: Mapping[str, Entry]) -> tuple[PhotoFile, Entry | None]:
+        """A file as it is now, and what the cache holds of it, whole and undamaged; or nothing."""
         if not path.is_file():
-            return None
-        if entry is None or not entry.describes(path):
-            status = path.stat()
-            entry = by_content.get(content_hash(path))
-            entry = entry and replace(entry, file_size=status.st_size, mtime_ns=status.st_mtime_ns)
-        return entry if entry is not None and self._is_whole(entry) else None
+            raise InputError(f"{path}: there is no such file")
+        status = path.stat()
+        content = entry.content if entry is not None and entry.describes(path) else content_hash(path)
+        file = PhotoFile(status.st_size, status.st_mtime_ns, content)
+        held = by_content.get(content)
+        return file, _entry_of(file, held) if held is not None and self._is_whole(held) else None
 
     def _is_whole(self, entry: Entry) -> bool:
         file = self.folder / entry.content
         if not file.is_file():
             return False
-        if _checksum(file) != entry.checksum:
+        if file.stat().st_size != entry.bytes or _checksum(file) != entry.checksum:
             warnings.warn(f"{file} of the cache is damaged: its photo is decoded again", stacklevel=2)
             return False
         return True
@@ -214,7 +274,10 @@ class PhotoCache:
         return height * width * 3 * (4 if header.radiance else 2 if header.bits > 8 else 1)
 
     def _refuse_overflow(self, needed: int) -> None:
-        held = sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+        held = 0
+        for file in self.root.rglob("*"):
+            with suppress(FileNotFoundError):  # renamed by another run meanwhile
+                held += file.stat().st_size if file.is_file() else 0
         if needed and held + needed > self.gigabytes * GB:
             raise InputError(
                 f"the cache needs {needed / GB:.3g} GB more than the {held / GB:.3g} GB that {self.root} holds, and "
@@ -228,19 +291,35 @@ class PhotoCache:
                 "choose another data.cache, or reduce data.resize"
             )
 
-    def _add(self, path: Path) -> Entry:
-        status = path.stat()
-        content = content_hash(path)
+    def _add(self, path: Path, file: PhotoFile) -> Entry:
         pixels = np.ascontiguousarray(self.read(path))
-        with writing(self.folder / content) as temporary:
+        entry = Entry(*file, pixels.dtype.name, pixels.shape, zlib.crc32(pixels.data))
+        if not entry.describes(path):  # its pixels must not get the name of another content
+            raise InputError(f"{path}: the photo changed while it was cached: start the command again")
+        with writing(self.folder / file.content) as temporary:
             pixels.tofile(temporary)
-        return Entry(
-            status.st_size, status.st_mtime_ns, content, pixels.dtype.name, pixels.shape, zlib.crc32(pixels.data)
-        )
+        return entry
+
+
+def _entry_of(file: PhotoFile, entry: Entry) -> Entry:
+    """The entry of a file by that of another one with the same content."""
+    return replace(entry, file_size=file.size, mtime_ns=file.mtime_ns)
 
 
 def _line(path: Path, entry: Entry) -> str:
     return json.dumps({"path": str(path), **asdict(entry)}) + "\n"
+
+
+def _read_line(line: bytes) -> tuple[Path, Entry]:
+    """The reverse of `_line`; raises ValueError, TypeError or KeyError for any other line."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("content"), str):
+        raise TypeError("expected an object with the content of a photo")
+    path = Path(row.pop("path"))
+    entry = Entry(**row | {"shape": tuple(row["shape"])})
+    if not isinstance(entry.bytes, int):
+        raise TypeError("expected the shape of a photo")
+    return path, entry
 
 
 def _checksum(file: Path) -> int:

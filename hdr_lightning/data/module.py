@@ -63,7 +63,7 @@ class PairDataModule(LightningDataModule):
         cache: a folder on a local disk that keeps decoded photos, as `resize` makes them, for training and validation.
         cache_gb: the most that the cache may hold, in 10^9 bytes.
         stream: folder or URL of shards, as `hdr-lightning shard` writes them, for training and validation in place of
-            the files of `pairs`; `test` still reads `pairs`.
+            the files of `pairs`, split as they were written; `test` still reads `pairs`.
         stages: later sizes, such as `[{epoch: 30, crop: 192, batch_size: 4}]`; `crop` and `batch_size` hold until the
             first of them.
         flip_vertical: probability of a vertical flip in training.
@@ -226,6 +226,7 @@ class PairDataModule(LightningDataModule):
         if self.stream is not None and not testing:
             if self.depth is not None or self._degradations:
                 raise InputError("data.stream holds photos alone: leave it out with depth of a model or degradations")
+            self._refuse_split_of_shards()
             return  # photos were checked when they were written to shards
         if isinstance(self.pairs, PairSource):
             self.pairs.prepare()
@@ -262,9 +263,23 @@ class PairDataModule(LightningDataModule):
     def _part(self, name: Literal["train", "validation"]) -> Sequence[PairPaths]:
         if self.stream is None:
             return self.split.train if name == "train" else self.split.validation
-        from hdr_lightning.data.stream import ShardPairs
+        from hdr_lightning.data.stream import ShardPairs, refuse_small
 
-        return ShardPairs(f"{self.stream.rstrip('/')}/{name}")
+        self._refuse_split_of_shards()
+        location = f"{self.stream.rstrip('/')}/{name}"
+        if name == "train":
+            refuse_small(location, self.stages.largest_crop)
+        return ShardPairs(location)
+
+    def _refuse_split_of_shards(self) -> None:
+        """Options that choose pairs, which nobody asks any more where shards are read."""
+        chosen = {"quarantine": self.quarantine, "split": self.split_file, "folds": self.folds, "fold": self.fold}
+        names = [f"data.{name}" for name, value in chosen.items() if value]
+        if names:
+            raise InputError(
+                f"data.stream and {', '.join(names)} exclude each other: shards are split when they are written; "
+                "give it to `hdr-lightning shard`, and leave it out here"
+            )
 
     def _reader(self, pairs: Sequence[PairPaths]) -> Reader:
         return PhotoReader(self.resize) if self.cache is None else self.cache.reader(photos_of(pairs))

@@ -20,6 +20,7 @@ from hdr_lightning.data.depth_maps import DepthMaps
 from hdr_lightning.data.files import Pixels, to_tensor
 from hdr_lightning.data.manifest import PairPaths
 from hdr_lightning.data.sources.degradations import Degradation, degrade
+from hdr_lightning.errors import InputError
 
 NOTHING = torch.empty(0)
 
@@ -115,7 +116,10 @@ class PairDataset(Dataset[Pair]):
         """A pair, changed by itself."""
         paths, source, target = self._open(photo)
         height, width = source.shape[:2]
-        place = augment.draw(height, width, rng)
+        try:
+            place = augment.draw(height, width, rng)
+        except InputError as error:
+            raise InputError(f"{paths.name}: {error}") from None
         source, target = place.cut(source), place.cut(target)
         if self.degradations:
             source = degrade(target, self.degradations, rng)

@@ -4,23 +4,30 @@ Shards hold the encoded photos as they are. Read back, each pair lies in tempora
 that reading, reducing and augmenting are those of any other pair: a sample depends on (seed, epoch, index) alone.
 """
 
+import json
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from hdr_lightning.data.audit import check_pairs
+from hdr_lightning.data.audit import check_pairs, refuse_equal_photos
 from hdr_lightning.data.contents import refuse_shared_content, refuse_shared_files
 from hdr_lightning.data.manifest import PairPaths
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.splits import HeldOut
 from hdr_lightning.errors import InputError
 from hdr_lightning.progress import track
+
+if TYPE_CHECKING:
+    from litdata import StreamingDataset
+
+SMALLEST = "smallest.json"
+"""Beside the shards of a folder: the shortest side of their photos, in pixels, and which photo has it."""
 
 HELD = 4
 """Pairs of a process that lie in temporary files at once."""
@@ -34,6 +41,9 @@ def shard(
     split_seed: int = 0,
     split: Path | None = None,
     shard_mb: int = 64,
+    folds: int = 0,
+    fold: int = 0,
+    quarantine: Path | None = None,
 ) -> Path:
     """Write training and validation pairs to shards, to train with `--data.stream=FOLDER`; no photo of the test set.
 
@@ -46,28 +56,37 @@ def shard(
         validation: share of the remaining pairs that validate, as `data.validation`.
         split_seed: chooses which, as `data.split_seed`.
         split: a file of `hdr-lightning split` that says all this, as `data.split`.
-        shard_mb: size of a shard in 10^6 bytes.
+        shard_mb: size of a shard in 10^6 bytes, 1 or more.
+        folds: divide the remaining pairs into so many parts, of which one validates, as `data.folds`.
+        fold: which, as `data.fold`.
+        quarantine: a list of pairs to leave out, as `data.quarantine`.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: if litdata is missing, the folder exists or cannot be written, or the pairs cannot be used.
+        InputError: if litdata is missing, a number is out of range, the folder exists or cannot be written, or the
+            pairs cannot be used.
     """
     _require_litdata()
+    if shard_mb < 1:
+        raise InputError(f"shard_mb is to be 1 or more, got {shard_mb}")
     if output.exists():
         raise InputError(f"{output} exists: choose another --output, or remove it")
     origin = pairs[0] if len(pairs) == 1 else list(pairs)
-    data = PairDataModule(origin, test, validation, split_seed, split=split)
+    data = PairDataModule(origin, test, validation, split_seed, folds, fold, split, quarantine=quarantine)
     parts = data.split
     refuse_shared_files(parts)
-    check_pairs([*parts.train, *parts.validation], crop=None)
+    train = check_pairs(parts.train, crop=None)
+    refuse_equal_photos([*train, *check_pairs(parts.validation, None, "validation")])
     refuse_shared_content(parts, data.record, may_open_test=False)
     order = np.random.default_rng(split_seed).permutation(len(parts.train))
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         _write(part / "train", [parts.train[int(index)] for index in order], shard_mb)
         _write(part / "validation", parts.validation, shard_mb)
+        side, name = min((min(one.source.height, one.source.width), one.pair.name) for one in train if one.source)
+        (part / "train" / SMALLEST).write_text(json.dumps({"side": side, "name": name}) + "\n", encoding="utf-8")
         part.rename(output)
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror or error}): choose another --output") from error
@@ -75,6 +94,33 @@ def shard(
         shutil.rmtree(part, ignore_errors=True)
     print(f"{output}: {len(parts.train)} training and {len(parts.validation)} validation pairs")
     return output
+
+
+def refuse_small(location: str, crop: int) -> None:
+    """Refuse a crop that is larger than a photo in shards, where the folder says how large its photos are.
+
+    Shards behind a URL, and those written before sizes were recorded, say nothing: there the crop itself refuses.
+
+    Args:
+        location: as `ShardPairs` takes it.
+        crop: side of the largest crop of the training, in pixels.
+
+    Raises:
+        InputError: naming the smallest photo, or if the record of sizes is damaged.
+    """
+    record = Path(location) / SMALLEST
+    if "://" in location or not record.is_file():
+        return
+    try:
+        row = json.loads(record.read_text(encoding="utf-8"))
+        side, name = int(row["side"]), str(row["name"])
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{record} is damaged: remove it, or write the shards again") from None
+    if side < crop:
+        raise InputError(
+            f"{name} in the shards {location} has a side of {side} pixels, smaller than the crop of {crop}: "
+            f"set data.crop, and that of all data.stages, to {side} or less"
+        )
 
 
 def _require_litdata() -> None:
@@ -111,16 +157,15 @@ class ShardPairs(Sequence[PairPaths]):
         location: folder or URL that holds the shards of one part, such as `rooms/train` or `s3://bucket/rooms/train`.
 
     Raises:
-        InputError: if litdata is missing, or there are no shards.
+        InputError: if litdata is missing, there are no shards, or they cannot be opened.
     """
 
     def __init__(self, location: str) -> None:
         _require_litdata()
-        from litdata import StreamingDataset
 
         if "://" not in location and not (Path(location) / "index.json").is_file():
             raise InputError(f"{location}: there are no shards; `hdr-lightning shard PAIRS --output FOLDER` makes them")
-        self.shards = StreamingDataset(location)
+        self.shards = _open(location)
         # Its own length is the share of a rank.
         self.number = sum(end - start for start, end in self.shards.region_of_interest)
         self.folder = Path(tempfile.mkdtemp(prefix="hdr_lightning_"))
@@ -147,6 +192,19 @@ class ShardPairs(Sequence[PairPaths]):
         for old in sorted(own.iterdir(), key=lambda file: file.stat().st_mtime_ns)[: -2 * HELD]:
             old.unlink()
         return PairPaths(sample["name"], source, target, sample["group"])
+
+
+def _open(location: str) -> "StreamingDataset":
+    from botocore.exceptions import BotoCoreError, ClientError
+    from litdata import StreamingDataset
+
+    try:
+        return StreamingDataset(location)
+    except (BotoCoreError, ClientError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"data.stream: the shards {location} cannot be opened ({str(error) or type(error).__name__}): check the "
+            "address, that `hdr-lightning shard` wrote them, and the credentials of the storage"
+        ) from error
 
 
 def _remove(folder: Path, owner: int) -> None:

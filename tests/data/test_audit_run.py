@@ -144,6 +144,18 @@ def test_a_spoilt_memory_is_forgotten(manifest, opened, cache_folder):
     assert len(opened) == 6
 
 
+@pytest.mark.parametrize("row", [3, [1, 2], {}, None])
+def test_a_spoilt_row_of_the_memory_is_forgotten_alone(manifest, opened, monkeypatch, tmp_path, row):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "memory"))
+    pairs = read_pairs(manifest(3))
+    check_pairs(pairs, crop=None)
+    opened.clear()
+    (memory,) = (tmp_path / "memory").rglob("*.json")
+    memory.write_text(json.dumps(json.loads(memory.read_text()) | {str(pairs[1].source.absolute()): row}))
+    check_pairs(pairs, crop=None)
+    assert opened == [pairs[1].source.name]
+
+
 def test_where_nothing_can_be_remembered_the_check_goes_on(manifest, monkeypatch, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -200,7 +212,7 @@ def lines(path):
     [
         (["--tolerance=-1"], "tolerance is to be 0 pixels or more, got -1.0"),
         (["--tolerance=.nan"], "tolerance is to be 0 pixels or more, got nan"),
-        (["--folds=-1"], "data.fold is 0 of data.folds -1"),
+        (["--folds=-1"], "and a fold below folds"),
         (["--fold=1"], "fold is 1, and there are none"),
         (["--output={manifest}"], "is a file: give --output a folder"),
         (["--output={manifest}/audit"], "cannot write there"),

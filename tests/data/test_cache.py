@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def decoded(monkeypatch):
 
 
 def pixel_files(folder):
-    return sorted(path for path in folder.glob("*/*") if path.name != "photos.jsonl")
+    return sorted(path for path in folder.glob("*/*") if path.name not in ("photos.jsonl", ".lock"))
 
 
 @pytest.mark.parametrize("mapped", [0, 4 << 20])
@@ -203,6 +204,75 @@ def test_the_bound_is_checked_before_anything_is_decoded(tmp_path, photos, decod
     PhotoCache(tmp_path / "cache", (bytes_needed + 1) / 1e9, 30).build(photos)
     with pytest.raises(InputError, match="data.cache_gb"):
         PhotoCache(tmp_path / "cache", (bytes_needed + 1) / 1e9, 31).build(photos)
+
+
+def test_photos_of_the_same_content_are_decoded_once(tmp_path, photos, decoded):
+    twins = [Path(shutil.copy(photos[0], tmp_path / f"twin{number}.png")) for number in range(8)]
+    needed = sum(read_photo(path, 30).pixels.nbytes for path in photos)
+    cache = PhotoCache(tmp_path / "cache", (needed + 1) / 1e9, 30)
+    cache.build([*photos, *twins])
+    assert len(decoded) == len(photos)
+    for read in (cache.reader(twins), PhotoCache(tmp_path / "cache", 1, 30).reader(twins)):
+        for twin in twins:
+            np.testing.assert_array_equal(read(twin), read_photo(photos[0], 30).pixels)
+
+
+def test_a_photo_that_changes_while_it_is_decoded_is_refused(tmp_path, photos, monkeypatch):
+    def reading(path, shorter_side=None):
+        decoded = read_photo(path, shorter_side)
+        os.utime(path, (1, 1))
+        return decoded
+
+    monkeypatch.setattr(cache_module, "read_photo", reading)
+    with pytest.raises(InputError, match="changed while it was cached"):
+        PhotoCache(tmp_path / "cache", 1, 30).build(photos[:1])
+    assert not pixel_files(tmp_path / "cache")
+
+
+def test_runs_that_share_a_folder_keep_each_others_photos(tmp_path, photos, decoded, monkeypatch):
+    first, second = (PhotoCache(tmp_path / "cache", 1, 30) for _ in range(2))
+    known = first._known
+
+    def after_the_start():
+        result = known()
+        monkeypatch.setattr(first, "_known", known)
+        second.build(photos[2:])  # begins and ends while the first run is at work
+        return result
+
+    monkeypatch.setattr(first, "_known", after_the_start)
+    first.build(photos[:2])
+    assert second.reader(photos[2:])(photos[2]).shape
+    PhotoCache(tmp_path / "cache", 1, 30).reader(photos)  # as another process reads the journal
+    first.journal.unlink()
+    assert first.reader(photos[:2])(photos[0]).shape, "a run remembers its own photos"
+
+
+def test_a_full_cache_is_used_where_it_cannot_be_written_to(tmp_path, photos, monkeypatch):
+    PhotoCache(tmp_path / "cache", 1, 30).build(photos[:4])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")}
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    os.utime(photos[0], (1, 1))
+    cache = PhotoCache(tmp_path / "cache", 1, 30)
+    cache.build(photos[:4])
+    np.testing.assert_array_equal(cache.reader(photos[:4])(photos[0]), read_photo(photos[0], 30).pixels)
+    with pytest.raises(InputError, match=r"cannot be written to, and 1 photos are not in it \(.*e\.png"):
+        cache.build(photos)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "line", [b'"x"', b"[1]", b"\xff\xfe", b'{"path": "a", "content": 3}', b'{"path": 3, "content": "a"}']
+)
+def test_a_damaged_line_of_the_journal_is_read_over(tmp_path, photos, decoded, line):
+    cache = PhotoCache(tmp_path / "cache", 1, 30)
+    cache.build(photos)
+    lines = cache.journal.read_bytes().splitlines()
+    lines[0] = line
+    cache.journal.write_bytes(b"\n".join(lines))
+    decoded.clear()
+    with pytest.warns(UserWarning, match="a line cannot be read"):
+        cache.build(photos)
+    assert len(decoded) == 1
 
 
 def test_a_disk_that_is_too_small_is_told_before(tmp_path, photos, decoded, monkeypatch):

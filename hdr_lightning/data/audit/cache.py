@@ -8,7 +8,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import platformdirs
@@ -64,7 +64,9 @@ def _read(path: Path) -> dict[str, list[object]]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or spoilt: the photos tell it again
         return {}
-    return rows if isinstance(rows, dict) else {}
+    length = 1 + len(fields(PhotoFacts))
+    sound = rows.items() if isinstance(rows, dict) else ()
+    return {photo: row for photo, row in sound if isinstance(row, list) and len(row) == length}
 
 
 def _stamp(photo: Path) -> list[int] | None:

@@ -128,6 +128,14 @@ class TestRefused:
         assert "bad.png: the photo cannot be read" in err
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
 
+    def test_a_name_that_is_too_long_does_not_stop_the_others(self, checkpoint, photo, tmp_path, capsys):
+        """The longest that a file may have leaves no room for the name that is written first."""
+        long = photo(f"{'a' * 251}.png")
+        err = refusal(capsys, long, photo("good.png"), checkpoint=checkpoint, output=tmp_path / "out")
+        assert "1 of 2 photos were not enhanced" in err
+        assert "cannot be written" in err
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
     def test_an_output_that_is_a_file(self, checkpoint, photo, tmp_path, capsys):
         (tmp_path / "out").write_text("")
         assert "is a file" in refusal(capsys, photo(), checkpoint=checkpoint, output=tmp_path / "out")

@@ -1,6 +1,5 @@
 """What a data set of pairs has to say about itself, whatever its layout."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -86,16 +85,6 @@ def photos_below(folder: Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -> lis
     return sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith(".")
     )
-
-
-def seen_from(folder: Path, photo: Path) -> str:
-    """Write the path of a photo relative to a folder, so that it is found through links too.
-
-    From a folder that is a link, `..` leads to where the link points, not to where it lies.
-    """
-    if photo.absolute().is_relative_to(folder.absolute()):
-        return photo.absolute().relative_to(folder.absolute()).as_posix()
-    return Path(os.path.relpath(photo.parent.resolve() / photo.name, folder.resolve())).as_posix()
 
 
 def match(

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hdr_lightning.data.files import Photo, read_photo, write_photo, writing
-from hdr_lightning.data.manifest import PairPaths, read_pairs
-from hdr_lightning.data.sources.base import PairSource, photos_below, require_folder, seen_from
+from hdr_lightning.data.manifest import PairPaths, read_pairs, relative_name
+from hdr_lightning.data.sources.base import PairSource, photos_below, require_folder
 from hdr_lightning.data.sources.degradations import Pixels, quantised
 from hdr_lightning.data.sources.fusion import align, fuse
 from hdr_lightning.data.sources.published import Exposures, choose
@@ -273,7 +273,7 @@ def _record(fusing: Fusing, name: str) -> Path:
 def _request(fusing: Fusing, photos: Sequence[Path]) -> dict[str, object]:
     """What a fusion depends on."""
     states = [(path, path.stat()) for path in photos]
-    exposures = [[seen_from(fusing.output, path), state.st_size, state.st_mtime_ns] for path, state in states]
+    exposures = [[relative_name(path, fusing.output), state.st_size, state.st_mtime_ns] for path, state in states]
     return {"exposures": exposures, "align": fusing.align, "version": 1}
 
 
@@ -302,7 +302,7 @@ def _fuse_scene(fusing: Fusing, name: str, photos: Sequence[Path]) -> None:
     target = f"target/{name}.png"
     rows: list[Row] = []
     for path, exposure in zip(photos, exposures, strict=True):
-        source = seen_from(fusing.output, path)
+        source = relative_name(path, fusing.output)
         if any(shift != (0, 0) for shift in shifts):
             source = f"source/{name}/{path.stem}.png"
             _write(fusing.output / source, exposure)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from hdr_lightning.data.files import writing
-from hdr_lightning.data.sources.base import PairSource, seen_from
+from hdr_lightning.data.manifest import relative_name
+from hdr_lightning.data.sources.base import PairSource
 from hdr_lightning.errors import InputError
 
 
@@ -24,7 +25,7 @@ def write_manifest(pairs: PairSource, output: Path | None = None) -> Path:
     pairs.prepare()
     path = pairs.manifest if output is None else output
     rows = [
-        {"src": seen_from(path.parent, pair.source), "tar": seen_from(path.parent, pair.target)}
+        {"src": relative_name(pair.source, path.parent), "tar": relative_name(pair.target, path.parent)}
         | ({"group": pair.group} if pair.group != str(pair.source) else {})
         for pair in pairs.pairs()
     ]

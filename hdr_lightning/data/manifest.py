@@ -16,6 +16,7 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 from pyarrow import json as arrow_json
@@ -172,8 +173,10 @@ def _hash(texts: pa.StringArray) -> NDArray[np.uint64]:
     letters = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
     starts, lengths = bounds[:-1] - bounds[0], np.diff(bounds)
     numbers = np.random.default_rng(0).integers(1 << 63, size=lengths.max(), dtype=np.uint64)
-    places = np.arange(len(letters), dtype=np.int32) - np.repeat(starts, lengths)
-    hashes: NDArray[np.uint64] = np.add.reduceat(letters * numbers[places], starts)
+    hashes = np.empty(len(texts), np.uint64)
+    for length in np.unique(lengths):
+        alike = lengths == length
+        hashes[alike] = sliding_window_view(letters, length)[starts[alike]] @ numbers[:length]
     return hashes
 
 

@@ -74,6 +74,8 @@ class PairDataModule(LightningDataModule):
         cutmix: probability that a rectangle of another training pair replaces that of a pair (CutMix).
         depth_folder: where the depth of training and validation photos is kept, for a generator that takes that of a
             model; below the cache folder of the user if nothing is given.
+        check: whether every photo is looked at before it is used, and leaks between the parts are searched; what has
+            not changed is not decoded again. False starts at once, for a large data set that `audit` has seen.
         quarantine: JSONL of pairs to leave out, with "src" relative to it a line, such as `hdr-lightning audit` writes.
 
     Raises:
@@ -107,6 +109,7 @@ class PairDataModule(LightningDataModule):
         cutmix: float = 0.0,
         depth_folder: Path | None = None,
         quarantine: Path | None = None,
+        check: bool = True,
     ) -> None:
         super().__init__()
         self.stages = Stages(crop, batch_size, stages)
@@ -155,6 +158,7 @@ class PairDataModule(LightningDataModule):
         self.stream = stream
         self.depth_folder = depth_folder
         self.quarantine = quarantine
+        self.check = check
         self.depth: DepthModel | None = None  # of the generator; the command line sets it
 
     @cached_property
@@ -249,13 +253,17 @@ class PairDataModule(LightningDataModule):
             + (f", {left_out} left out (in a group of the test set, or in no part)" if left_out else "")
             + (f", {len(parts.quarantined)} left out ({self.quarantine})" if self.quarantine else "")
         )
-        refuse_shared_files(parts)
-        degraded = bool(self._degradations)
         if testing:
             if not parts.test:
                 raise InputError("no pairs are held out for the test: set data.test to more than 0")
             if not refuse_changed(parts.test, self.record):
                 rank_zero_info(f"the content of the test photos is on no record: {self.record.remedy}")
+        if not self.check:
+            rank_zero_info("photos are not looked at before they are used: data.check is false")
+            return
+        refuse_shared_files(parts)
+        degraded = bool(self._degradations)
+        if testing:
             check_pairs(parts.test, None, "test", degraded)
         else:
             fitting = self._stage is TrainerFn.FITTING

@@ -171,6 +171,14 @@ def test_a_check_writes_nothing_beside_the_photos(manifest):
     assert sorted(path.parent.iterdir()) == before
 
 
+def test_a_check_that_is_off_opens_no_photo(manifest, opened, tmp_path, caplog):
+    path = manifest(12)
+    options = [f"--data.pairs={path}", "--data.test=2", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    main(["fit", *options, "--data.check=false", "--trainer.max_epochs=1", *TINY])
+    assert opened == []
+    assert "photos are not looked at before they are used" in caplog.text
+
+
 def test_equal_pixels_in_two_parts_are_refused_whatever_the_files(manifest, tmp_path):
     from PIL import Image
 

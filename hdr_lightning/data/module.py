@@ -195,16 +195,17 @@ class PairDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, str]:
         """What a checkpoint keeps of the data: which test set was held out."""
-        return {} if self.pairs is None else {"held_out": self._held_out()}
+        return {} if self.pairs is None else {"held_out": self._held_out}
 
     def load_state_dict(self, state_dict: dict[str, str]) -> None:
         """Say so where a checkpoint was trained with another test set held out."""
-        if self._stage is TrainerFn.TESTING and state_dict.get("held_out", self._held_out()) != self._held_out():
+        if self._stage is TrainerFn.TESTING and state_dict.get("held_out", self._held_out) != self._held_out:
             rank_zero_info(
                 "this is not the test set that was held out when the checkpoint was trained: "
                 "if it was trained on some of these photos, the figures say little"
             )
 
+    @cached_property
     def _held_out(self) -> str:
         return hashlib.sha256("\n".join(sorted(pair.name for pair in self.split.test)).encode()).hexdigest()
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from hdr_lightning.data.audit import check_pairs, refuse_equal_photos
 from hdr_lightning.data.contents import refuse_shared_content, refuse_shared_files
+from hdr_lightning.data.files import writing_folder
 from hdr_lightning.data.manifest import PairPaths
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.splits import HeldOut
@@ -81,17 +82,11 @@ def shard(
     refuse_equal_photos([*train, *check_pairs(parts.validation, None, "validation")])
     refuse_shared_content(parts, data.record, may_open_test=False)
     order = np.random.default_rng(split_seed).permutation(len(parts.train))
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
+    with writing_folder(output) as part:
         _write(part / "train", [parts.train[int(index)] for index in order], shard_mb)
         _write(part / "validation", parts.validation, shard_mb)
         side, name = min((min(one.source.height, one.source.width), one.pair.name) for one in train if one.source)
         (part / "train" / SMALLEST).write_text(json.dumps({"side": side, "name": name}) + "\n", encoding="utf-8")
-        part.rename(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error}): choose another --output") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     print(f"{output}: {len(parts.train)} training and {len(parts.validation)} validation pairs")
     return output
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +53,7 @@ __all__ = [
     "to_tensor",
     "write_photo",
     "writing",
+    "writing_folder",
 ]
 
 READABLE_MODES = frozenset({"RGB", "L", "P", "RGBA", "LA", "1", "CMYK"})
@@ -228,6 +230,23 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file: give --output a folder") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}): choose another --output") from None
+
+
+@contextmanager
+def writing_folder(output: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all: give a name beside it to write to, then put that in its place.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.rename(output)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror or error}): choose another --output") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def content_hash(path: Path) -> str:

@@ -1,8 +1,6 @@
 """The built-in demo set: rendered rooms with windows, as a camera takes them and as a professional edits them."""
 
 import json
-import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +30,8 @@ def write_demo_set(output: Path, number: int = 64, size: tuple[int, int] = (256,
     Raises:
         InputError: if the folder holds something else or cannot be written, or a number is out of range.
     """
+    from hdr_lightning.data.files import writing_folder  # here, as the processes that render do without PyTorch
+
     if number < 1 or min(size) < 16:
         raise InputError(f"expected at least 1 pair of at least 16 x 16 pixels, got {number} of {size[0]} x {size[1]}")
     settings = {"number": number, "size": list(size), "seed": seed, "version": 1}
@@ -42,8 +42,7 @@ def write_demo_set(output: Path, number: int = 64, size: tuple[int, int] = (256,
             return manifest
         raise InputError(f"{output} exists and holds something else: choose another --output, or remove it")
 
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
+    with writing_folder(output) as part:
         for folder in ("source", "target"):
             (part / folder).mkdir(parents=True)
         _render_all(part, number, size, seed)
@@ -53,11 +52,6 @@ def write_demo_set(output: Path, number: int = 64, size: tuple[int, int] = (256,
         (part / manifest.name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         (part / record.name).write_text(json.dumps(settings) + "\n", encoding="utf-8")
         _fingerprint(part)
-        part.rename(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error}): choose another --output") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     print(f"{manifest}: {number} pairs of {size[0]} x {size[1]}")
     return manifest
 

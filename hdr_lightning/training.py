@@ -213,6 +213,7 @@ class EnhancementCLI(LightningCLI):
         own: list[Callback] = []
         if self.verb == "fit":
             own += [LearningRateMonitor(logging_interval="epoch"), callbacks.Speed(), callbacks.LastValidation()]
+            own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
         if self.verb == "predict":

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from hdr_lightning import callbacks
+from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.cli import refuse
 from hdr_lightning.data.files import writing
 from hdr_lightning.data.module import PairDataModule
@@ -145,6 +146,8 @@ class EnhancementCLI(LightningCLI):
         parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
+        for flag in FLAGS:
+            parser.add_lightning_class_args(flag, f"flags.{flag.name}")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/psnr",

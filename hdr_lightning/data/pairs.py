@@ -4,6 +4,7 @@ What a sample looks like depends on (seed, epoch, photo) alone, whatever the num
 says which epoch it draws for, and the data set makes a random generator of those three numbers.
 """
 
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -179,7 +180,16 @@ class EpochLoader(DataLoader[Pair]):
 
     The trainer makes iterators that it throws away, and when it resumes it makes one before it knows the epoch: workers
     that began at once would read for nothing, or in the order of another epoch.
+
+    Attributes:
+        waited: seconds that were spent waiting for batches.
     """
 
+    waited = 0.0
+
     def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
-        yield from super().__iter__()
+        asked = time.monotonic()
+        for batch in super().__iter__():
+            self.waited += time.monotonic() - asked
+            yield batch
+            asked = time.monotonic()

@@ -24,6 +24,7 @@ class ColorCast(Flag):
     Args:
         limit: distance in the plane of a and b; 2.3 is just noticed side by side.
         patience: validations in a row.
+        after: optimiser steps before the first of them: an untrained network may make anything.
         action: `warn` goes on, `stop` ends the run, `off` says nothing.
 
     Raises:
@@ -32,10 +33,12 @@ class ColorCast(Flag):
 
     keeps = ("row",)
 
-    def __init__(self, limit: float = 5.0, patience: int = 3, action: Action = "warn") -> None:
+    def __init__(self, limit: float = 5.0, patience: int = 3, after: int = 200, action: Action = "warn") -> None:
         super().__init__(action)
         at_least(self, 0, limit=limit)
         at_least(self, 1, patience=patience)
+        at_least(self, 0, after=after)
+        self.after = after
         self.limit = limit
         self.patience = patience
         self.row = 0
@@ -67,7 +70,8 @@ class ColorCast(Flag):
         self._sums = None
         *casts, count = summed(trainer, sums)
         a, b, own_a, own_b = (cast / max(count, 1) for cast in casts)
-        self.row = self.row + 1 if math.hypot(a, b) > max(self.limit, math.hypot(own_a, own_b) + 1) else 0
+        sick = math.hypot(a, b) > max(self.limit, math.hypot(own_a, own_b) + 1)
+        self.row = self.row + 1 if sick and trainer.global_step >= self.after else 0
         sign = None
         if self.row >= self.patience:
             tint = " and ".join(

@@ -20,6 +20,7 @@ class Pinned(Flag):
     Args:
         excess: share of all values by which they are more.
         patience: validations in a row.
+        after: optimiser steps before the first of them: an untrained network may make anything.
         action: `warn` goes on, `stop` ends the run, `off` says nothing.
 
     Raises:
@@ -28,10 +29,12 @@ class Pinned(Flag):
 
     keeps = ("row",)
 
-    def __init__(self, excess: float = 0.2, patience: int = 2, action: Action = "warn") -> None:
+    def __init__(self, excess: float = 0.2, patience: int = 2, after: int = 200, action: Action = "warn") -> None:
         super().__init__(action)
         at_least(self, 0, excess=excess)
         at_least(self, 1, patience=patience)
+        at_least(self, 0, after=after)
+        self.after = after
         self.excess = excess
         self.patience = patience
         self.row = 0
@@ -62,7 +65,8 @@ class Pinned(Flag):
         self._shares = None
         *sums, count = summed(trainer, shares)
         low, meant_low, high, meant_high = (each / max(count, 1) for each in sums)
-        self.row = self.row + 1 if low + high > meant_low + meant_high + self.excess else 0
+        sick = low + high > meant_low + meant_high + self.excess
+        self.row = self.row + 1 if sick and trainer.global_step >= self.after else 0
         sign = None
         if self.row >= self.patience:
             sign = Sign(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import TINY
-from test_training import wandb_records
+from test_training import wandb_log
 
 from hdr_lightning.callbacks.flags import FLAGS, TermShare
 from hdr_lightning.cli import main
@@ -222,12 +222,7 @@ def test_wandb_gets_an_alert_and_a_summary(options, monkeypatch):
     with pytest.warns(UserWarning, match="frozen_validation"):
         folder = main([*words, "--trainer.logger.project=tests"])
     assert alerts == [("red flag: frozen_validation", "WARN")]
-    log = next((folder / "wandb").glob("offline-run-*/*.wandb"))
-    for _ in range(100):  # another process writes it
-        records = list(wandb_records(log))
-        if any(record.WhichOneof("record_type") == "exit" for record in records):
-            break
-        time.sleep(0.2)
+    records = wandb_log(folder)
     summary = {item.key or "/".join(item.nested_key) for record in records for item in record.summary.update}
     assert "flags/frozen_validation/seen" in summary
 

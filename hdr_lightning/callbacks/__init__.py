@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
+from hdr_lightning.callbacks.ema import EMA
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
@@ -9,10 +10,12 @@ from hdr_lightning.callbacks.loss_shares import LossShares
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
+from hdr_lightning.callbacks.roll_back import RollBack
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
 __all__ = [
+    "EMA",
     "CheckLoss",
     "CountOpenings",
     "GradientGuard",
@@ -22,6 +25,7 @@ __all__ = [
     "PhotoWriter",
     "Previews",
     "Report",
+    "RollBack",
     "ScaleGuard",
     "Speed",
 ]

@@ -91,8 +91,8 @@ class GradientGuard(Callback):
         pl_module.log("train/gradient_norm", norm)
         pl_module.gradient_norm = norm
         size = float(norm)
-        usual = median(self._norms) if self._norms else math.nan
-        judged = self.factor and len(self._norms) >= self.warmup_steps
+        usual = median(self._norms) if self._norms else 0.0
+        judged = self.factor > 0 and usual > 0 and len(self._norms) >= self.warmup_steps
         self.stepped = math.isfinite(size) and not (judged and size > self.factor * usual)
         if self.stepped:
             self.pending.clear()

@@ -64,7 +64,7 @@ class Pairs(Dataset):
         return self.number
 
     def __getitem__(self, index):
-        source, target = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(index))
+        source, target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(index))
         return Pair(source, target, str(index))
 
 

@@ -2,6 +2,7 @@
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
 from hdr_lightning.callbacks.ema import EMA
+from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
@@ -11,6 +12,7 @@ from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
 from hdr_lightning.callbacks.roll_back import RollBack
+from hdr_lightning.callbacks.save_points import SavePoints
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
@@ -18,6 +20,7 @@ __all__ = [
     "EMA",
     "CheckLoss",
     "CountOpenings",
+    "ExactResume",
     "GradientGuard",
     "LastValidation",
     "LineProgress",
@@ -26,6 +29,7 @@ __all__ = [
     "Previews",
     "Report",
     "RollBack",
+    "SavePoints",
     "ScaleGuard",
     "Speed",
 ]

@@ -67,12 +67,11 @@ class RollBack(Callback):
             return
         if len(self.history) >= self.times:
             raise RunStopped(self._report(guard, f"after {len(self.history)} roll-backs there are no more"))
-        keeper = next((each for each in trainer.callbacks if isinstance(each, Keeper)), None)  # type: ignore[attr-defined]
-        path = trainer.strategy.broadcast(keeper.newest() if keeper else None)
+        path, checkpoint = _newest_sound(trainer, guard)
         if path is None:
             raise RunStopped(self._report(guard, "nothing had been saved yet to go back to"))
         self._rate *= self.rate_factor
-        _go_back(trainer, pl_module, path, self._rate)
+        _go_back(trainer, pl_module, checkpoint, self._rate)
         self.history.append(
             f"up to step {trainer.global_step}, {len(guard.pending)} skipped in a row, back to {path.name}, rate "
             f"times {self._rate:g}: {guard.pending[0]}"
@@ -91,9 +90,21 @@ class RollBack(Callback):
         )
 
 
-def _go_back(trainer: Trainer, task: EnhancementTask, path: Path, rate: float) -> None:
+def _newest_sound(trainer: Trainer, guard: GradientGuard) -> tuple[Path | None, dict[str, Any]]:
+    """The newest checkpoint, but none that a process that had to leave saved between skipped steps."""
+    keeper = next((each for each in trainer.callbacks if isinstance(each, Keeper)), None)  # type: ignore[attr-defined]
+    path = trainer.strategy.broadcast(keeper.newest() if keeper else None)
+    older = [] if path is None else [path.with_stem(f"{path.stem}_{age}") for age in range(1, 10)]
+    for each in [path, *older]:
+        if each is not None and each.is_file():
+            checkpoint = trainer.strategy.load_checkpoint(each, weights_only=True)
+            if not checkpoint["callbacks"][guard.state_key]["pending"]:
+                return each, checkpoint
+    return None, {}
+
+
+def _go_back(trainer: Trainer, task: EnhancementTask, checkpoint: dict[str, Any], rate: float) -> None:
     """Take from a checkpoint what the steps since then have changed for the worse."""
-    checkpoint = trainer.strategy.load_checkpoint(path, weights_only=True)
     trainer.strategy.load_model_state_dict(checkpoint)
     trainer.strategy.load_optimizer_state_dict(checkpoint)
     precision = trainer.precision_plugin

@@ -1,5 +1,6 @@
 """Trainings of a few values and milliseconds, of which the loss can be made sick at chosen steps."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -57,14 +58,18 @@ class Sick(LossTerm):
 
 
 class Pairs(Dataset):
-    def __init__(self, number: int) -> None:
-        self.number = number
+    """Noise; of every `step` pairs one, from the `first`."""
+
+    def __init__(self, number: int, first: int = 0, step: int = 1) -> None:
+        self.number, self.first, self.step = number, first, step
 
     def __len__(self):
         return self.number
 
     def __getitem__(self, index):
-        source, target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(index))
+        source, target = torch.rand(
+            2, 3, 16, 16, generator=torch.Generator().manual_seed(self.first + self.step * index)
+        )
         return Pair(source, target, str(index))
 
 
@@ -116,6 +121,8 @@ def train(
     optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-2),
     more=(),
     generator=None,
+    kind=EnhancementTask,
+    batch_size=2,
     validation=None,
     **options,
 ):
@@ -123,13 +130,12 @@ def train(
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # modules are no hyper-parameters
-        task = EnhancementTask(
-            generator or Small(), CompositeLoss({"sick": Sick(factors or {})}), optimizer, Constant()
-        )
+        task = kind(generator or Small(), CompositeLoss({"sick": Sick(factors or {})}), optimizer, Constant())
     task.hparams.clear()
     guard = guard or GradientGuard(patience=3, warmup_steps=5)
     given = [guard, roll_back or RollBack(), ema or EMA(), *more, Weights(), Saves(folder, saves)]
     defaults = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    defaults["use_distributed_sampler"] = False
     task.loss.term("sick").calls = 0 if resume is None else torch.load(resume, weights_only=True)["global_step"]
     with warnings.catch_warnings():
         for message in HARMLESS:
@@ -141,5 +147,6 @@ def train(
             enable_model_summary=False,
             **{**defaults, **options},
         )
-        trainer.fit(task, DataLoader(Pairs(2 * steps), batch_size=2), validation, ckpt_path=resume, weights_only=True)
+        pairs = Pairs(batch_size * steps, int(os.environ.get("LOCAL_RANK", "0")), trainer.world_size)
+        trainer.fit(task, DataLoader(pairs, batch_size), validation, ckpt_path=resume, weights_only=True)
     return trainer, task, guard, given[-2].after

@@ -66,10 +66,11 @@ class EMA(Callback):
         due, self._due = self._due, False
         guards = (each for each in trainer.callbacks if isinstance(each, GradientGuard))  # type: ignore[attr-defined]
         if self.decay and due and trainer.global_step >= self.start_step and all(each.stepped for each in guards):
-            self._update(_generator(pl_module))
+            self.update(_generator(pl_module))
 
     @torch.no_grad()
-    def _update(self, generator: Generator) -> None:
+    def update(self, generator: Generator) -> None:
+        """Move the average towards the weights; the first time it is made of them."""
         self._take_loaded(generator)
         if not self._averages:
             self.updates = 0

@@ -122,21 +122,24 @@ def train(
     more=(),
     generator=None,
     kind=EnhancementTask,
+    term=None,
+    schedule=Constant(),  # noqa: B008 - immutable
     batch_size=2,
     validation=None,
     **options,
 ):
     """Train for `steps` batches an epoch; gives the trainer, the task and its callbacks."""
     torch.manual_seed(0)
+    sick = term or Sick(factors or {})
+    sick.calls = 0 if resume is None else torch.load(resume, weights_only=True)["global_step"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # modules are no hyper-parameters
-        task = kind(generator or Small(), CompositeLoss({"sick": Sick(factors or {})}), optimizer, Constant())
+        task = kind(generator or Small(), CompositeLoss({"sick": sick}), optimizer, schedule)
     task.hparams.clear()
     guard = guard or GradientGuard(patience=3, warmup_steps=5)
     given = [guard, roll_back or RollBack(), ema or EMA(), *more, Weights(), Saves(folder, saves)]
     defaults = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     defaults["use_distributed_sampler"] = False
-    task.loss.term("sick").calls = 0 if resume is None else torch.load(resume, weights_only=True)["global_step"]
     with warnings.catch_warnings():
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message)

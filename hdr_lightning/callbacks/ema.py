@@ -90,6 +90,8 @@ class EMA(Callback):
             self._loaded = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not (self._averages or self._loaded):
+            return
         with torch.inference_mode(False), torch.no_grad():
             generator = _generator(pl_module)
             self._take_loaded(generator)
@@ -97,6 +99,8 @@ class EMA(Callback):
             _put(self._averages)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._trained:
+            return
         with torch.inference_mode(False), torch.no_grad():
             _generator(pl_module)
             _put(self._trained)
@@ -113,11 +117,12 @@ class EMA(Callback):
             )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if not (self._averages or self._loaded):
+            return
         with torch.inference_mode(False), torch.no_grad():
             generator = _generator(pl_module)
             self._take_loaded(generator)
-            if self._averages:
-                checkpoint["ema"] = _named(generator, self._averages, trainer)
+            checkpoint["ema"] = _named(generator, self._averages, trainer)
             trained = _named(generator, self._trained, trainer)
             checkpoint["state_dict"].update({f"{PREFIX}{name}": value for name, value in trained.items()})
 
@@ -157,6 +162,7 @@ def _copy(parameter: nn.Parameter, value: Tensor) -> Tensor:
 
 
 def _put(values: Values) -> None:
+    """Write values into their parameters."""
     if values:
         torch._foreach_copy_([_local(p.detach()) for p in values], [_local(value) for value in values.values()])
 

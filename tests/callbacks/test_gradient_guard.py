@@ -11,6 +11,8 @@ from small_runs import Small, same, train, weights_of
 
 from hdr_lightning.callbacks import EMA, GradientGuard, RollBack
 from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.losses import LossTerm
+from hdr_lightning.schedule import WarmupCosine
 
 NAN, INF = math.nan, math.inf
 
@@ -21,6 +23,13 @@ def parameters(weights):
 
 def generator_of(state):
     return {n.removeprefix("generator."): value for n, value in state.items() if n.startswith("generator.")}
+
+
+class Square(LossTerm):
+    """The mean square, whose gradient grows with the weights."""
+
+    def measure(self, prediction, target, source):
+        return (prediction - target).square().mean()
 
 
 class AfterRollBack(Callback):
@@ -168,6 +177,18 @@ class TestRollBack:
         assert trainer.logged_metrics["train/rate_factor"] == 0.5
         assert guard.sound
         assert all(value.isfinite().all() for value in after[-1].values())
+
+    @pytest.mark.filterwarnings("ignore:roll-back")
+    @pytest.mark.parametrize("rate", [3.0, 4.0, 6.0])
+    def test_a_training_that_explodes_in_its_warm_up_recovers(self, tmp_path, rate):
+        """The rate rises over five epochs and gets too high on the way, as that of a diffusion that was lost so."""
+        options = {"epochs": 8, "saves": range(20, 161, 20), "schedule": WarmupCosine(5), "gradient_clip_val": None}
+        options["optimizer"] = lambda parameters: torch.optim.SGD(parameters, lr=rate)
+        guard, off = (GradientGuard(patience=5, factor=factor, warmup_steps=20) for factor in (20, 0))
+        trainer, *_ = train(tmp_path, 20, term=Square(ceiling=1e30), guard=guard, **options)
+        assert trainer.logged_metrics["train/sick"] < 0.09
+        with pytest.raises(RunStopped, match="not finite"):  # without them it is lost
+            train(tmp_path, 20, term=Square(ceiling=1e30), guard=off, roll_back=RollBack(times=0), **options)
 
     @pytest.mark.filterwarnings("ignore:roll-back")
     def test_the_rate_stays_lower_whatever_the_schedule(self, tmp_path):

@@ -2,8 +2,8 @@
 
     python docs/saving_figures.py
 
-Saves weights and AdamW's state of Restormer (dim 48) by either way in turn, into a temporary folder, and times the steps
-of a small NAFNet that trains beside the thread.
+Saves weights and AdamW's state of Restormer (dim 48) in either way by turns, and times the steps of a small NAFNet that
+trains beside the thread.
 """
 
 import statistics
@@ -68,7 +68,7 @@ def main() -> None:
         size = path.stat().st_size
     middle = {name: statistics.median(values) for name, values in times.items()}
     print(
-        f"state: {size / 1e6:.0f} MB; medians of {ROUNDS} rounds; {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{size / 1e6:.0f} MB, medians of {ROUNDS} rounds, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     print(f"plain saving stops the training for           {middle['plain']:.3f} s")
     print(f"ours stops it for                             {middle['call']:.3f} s")

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from hdr_lightning import callbacks
+from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.cli import refuse
 from hdr_lightning.data.files import writing
@@ -184,6 +185,8 @@ class EnhancementCLI(LightningCLI):
         parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
+        for flag in FLAGS:
+            parser.add_lightning_class_args(flag, f"flags.{flag.name}")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/psnr",
@@ -270,6 +273,7 @@ class EnhancementCLI(LightningCLI):
         if self.verb == "fit":
             own += [callbacks.ExactResume(), LearningRateMonitor(logging_interval="epoch")]
             own += [callbacks.Speed(), callbacks.LastValidation()]
+            own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
         if self.verb == "predict":

@@ -8,6 +8,7 @@ from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
 from hdr_lightning.callbacks.loss_check import CheckLoss
 from hdr_lightning.callbacks.loss_shares import LossShares
+from hdr_lightning.callbacks.monitored import MonitoredMetrics
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
@@ -25,6 +26,7 @@ __all__ = [
     "LastValidation",
     "LineProgress",
     "LossShares",
+    "MonitoredMetrics",
     "PhotoWriter",
     "Previews",
     "Report",

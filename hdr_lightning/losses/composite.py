@@ -20,6 +20,7 @@ TAKEN = {
     "rate_factor",
     "samples_per_second",
     "peak_memory_gb",
+    "waiting_share",
 }
 """Names of other curves beside those of the terms."""
 

@@ -67,7 +67,11 @@ class Forks:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ
-            | {"PYTHONPATH": f"{PACKAGE}:{PACKAGE / 'tests'}", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+            | {
+                "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, PACKAGE / "tests", PACKAGE / "tests" / "reliability"))),
+                "OMP_NUM_THREADS": "1",
+                "CUDA_VISIBLE_DEVICES": "",
+            }
             | environment,
         )
 

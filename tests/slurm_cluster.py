@@ -166,7 +166,9 @@ def running_cluster(folder):
     (folder / "state").mkdir()
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(folder=folder, host=socket.gethostname().split(".")[0], ports=_free_ports(3)))
-    (folder / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "random")))
+    (folder / "gres.conf").write_text(
+        "".join(f"Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "random"))
+    )
     cluster = Cluster(folder)
     names = {"key-file": "key", "socket": "socket", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
     with contextlib.ExitStack() as daemons:

@@ -112,6 +112,7 @@ def serve():
             answer = os.fork()
             if answer == 0:
                 return enter(request)
+            os.setpgid(answer, answer)  # here, so that it is done when its number is told
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     return None
@@ -119,7 +120,6 @@ def serve():
 
 def enter(request):
     """Become the process that was asked for."""
-    os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["folder"])
     os.environ.update(request["environment"])

@@ -104,7 +104,7 @@ class Cluster:
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
             "PATH": f"{bin_folder}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{PACKAGE}:{PACKAGE / 'tests'}",
+            "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, PACKAGE / "tests", PACKAGE / "tests" / "reliability"))),
             "MASTER_ADDR": "127.0.0.1",  # the names of the nodes are made up
             "OMP_NUM_THREADS": "1",
         }

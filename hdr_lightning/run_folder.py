@@ -94,7 +94,8 @@ class NamedRun:
         found = newest_checkpoint(self.folder / "checkpoints")
         saved = self.folder / "config.yaml"
         if found is not None and saved.is_file():
-            changed = _differences(yaml.safe_load(saved.read_text(encoding="utf-8")), config)
+            named = {key: value for key, value in config.items() if key not in ("run", "ckpt_path", "config")}
+            changed = _differences(yaml.safe_load(saved.read_text(encoding="utf-8")), named)
             _refuse_other_experiment(changed, self.folder)
         return found
 

@@ -4,38 +4,18 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import TINY
-from lightning import Callback
 
 from hdr_lightning.cli import main
 
 VARIED = ["--data.turns=0.5", "--data.exposure=0.5", "--data.cutmix=0.3", "--data.batch_size=1"]
 """Everything that draws random numbers on the way to a sample."""
-
-
-class Leave(Callback):
-    """Send this process a signal (SIGUSR1) after so many optimiser steps, once."""
-
-    def __init__(self, steps: int, number: int = 10, validating: bool = False) -> None:
-        self.steps = steps
-        self.number = number
-        self.validating = validating
-        self._sent = False
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self._send(trainer, not self.validating)
-
-    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
-        self._send(trainer, self.validating)
-
-    def _send(self, trainer, now):
-        if now and trainer.global_step == self.steps and not self._sent and not trainer.sanity_checking:
-            self._sent = True
-            os.kill(os.getpid(), self.number)
 
 
 def options(demo, root, *more):
@@ -55,7 +35,7 @@ def fit(words, leave=None, code=None):
 
 
 def after(steps, **more):
-    return {"class_path": "test_resume.Leave", "init_args": {"steps": steps, **more}}
+    return {"class_path": "disturbances.Leave", "init_args": {"steps": steps, **more}}
 
 
 def table(folder):
@@ -111,7 +91,7 @@ def importable(monkeypatch):
         (after(5, number=int(signal.SIGTERM)), ["--trainer.accumulate_grad_batches=2"]),
         (after(2), ["--trainer.val_check_interval=2", "--trainer.check_val_every_n_epoch=1"]),
         (after(6), ["--trainer.check_val_every_n_epoch=2"]),  # at the end of an epoch without validation
-        (after(4), ["--trainer.max_steps=14", "--trainer.max_epochs=-1"]),
+        (after(4), ["--trainer.max_steps=14", "--trainer.max_epochs=9"]),
         (after(7), ['--data.stages=[{"epoch": 1, "crop": 20, "batch_size": 2}]']),
     ],
 )
@@ -147,3 +127,55 @@ def test_early_stopping_is_not_forgotten(demo, tmp_path):
     stopped = fit(options(demo, tmp_path / "b", *words))
     (stopped / "run.json").unlink()
     assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
+
+
+def fit_apart(words, folder, leave=None, code=0, ranks=2):
+    words = [*words, f"--trainer.devices={ranks}", "--trainer.strategy=ddp"] if ranks > 1 else list(words)
+    words += [f"--trainer.callbacks+={json.dumps(leave)}"] if leave else []
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "hdr_lightning", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stderr
+
+
+def test_two_processes_go_on_bit_for_bit(demo, tmp_path):
+    """A signal to one of them ends both."""
+    more = [
+        "--trainer.max_epochs=3",
+        "--data.workers=1",
+        "--data.test=2",
+        "--data.validation=0.3",
+        "--data.batch_size=1",
+    ]
+    words = {name: options(demo, tmp_path / name, *more) for name in "ab"}
+    fit_apart(words["a"], tmp_path)
+    told = fit_apart(words["b"], tmp_path, {"class_path": "disturbances.LeaveOnOne", "init_args": {"steps": 4}}, 75)
+    assert "interrupted: SIGUSR1: saved at step 4" in told
+    fit_apart(words["b"], tmp_path)
+    assert_equal(tmp_path / "a" / "one", tmp_path / "b" / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after_"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_the_same_epoch(demo, tmp_path, monkeypatch, before, after_):
+    """No photo of the epoch is seen twice, and none is left out."""
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen.txt"))
+    more = [
+        "--trainer.max_epochs=2",
+        "--data.test=2",
+        "--data.validation=0.2",
+        "--data.batch_size=1",
+        "--data.cutmix=0",
+    ]
+    words = [*options(demo, tmp_path, *more), '--trainer.callbacks+={"class_path": "disturbances.Seen"}']
+    steps = {"class_path": "disturbances.Leave", "init_args": {"steps": 2}}
+    fit_apart(words, tmp_path, steps, 75, ranks=before)
+    told = fit_apart(words, tmp_path, ranks=after_)
+    assert f"the epoch goes on after {2 * before} of 8 samples, {after_} instead of {before} a batch" in told
+    seen = (tmp_path / "seen.txt").read_text().splitlines()
+    first = [line for line in seen if line.startswith("0 ")]
+    assert sorted(first) == sorted(set(first))
+    assert len(first) == 8

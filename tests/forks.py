@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+PATHS = (PACKAGE, PACKAGE / "tests", PACKAGE / "tests" / "reliability")
 
 
 class Process:
@@ -68,7 +69,7 @@ class Forks:
             text=True,
             env=os.environ
             | {
-                "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, PACKAGE / "tests", PACKAGE / "tests" / "reliability"))),
+                "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
                 "OMP_NUM_THREADS": "1",
                 "CUDA_VISIBLE_DEVICES": "",
             }

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from forks import PACKAGE, PATHS
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
-PACKAGE = Path(__file__).parents[1]
-
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -104,7 +103,7 @@ class Cluster:
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
             "PATH": f"{bin_folder}:{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE, PACKAGE / "tests", PACKAGE / "tests" / "reliability"))),
+            "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
             "MASTER_ADDR": "127.0.0.1",  # the names of the nodes are made up
             "OMP_NUM_THREADS": "1",
         }

@@ -1,19 +1,16 @@
 """A training that is killed, however often and whenever, ends as the undisturbed one does, to the last bit."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 from conftest import TINY
 from forks import Forks
+from reliability.test_resume import assert_equal
 
 from hdr_lightning.checkpoints import is_sound
-from reliability.test_resume import assert_equal
 
 EPOCHS, STEPS = 4, 3
 """Steps in an epoch."""

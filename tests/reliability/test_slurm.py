@@ -1,13 +1,11 @@
 """The scripts of `jobs/`, on a SLURM of two nodes that the tests start."""
 
 import pytest
-import torch
-import yaml
 from conftest import TINY
+from reliability.test_resume import assert_equal
 from slurm_cluster import running_cluster
 
 from hdr_lightning.cli import main
-from reliability.test_resume import assert_equal
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +50,7 @@ def test_a_job_goes_on_in_the_queue_until_its_training_is_done(cluster, options,
     """Warned while it trains, in two processes; one run, and the weights of the undisturbed one."""
     words = options(tmp_path / "runs", *TWO)
     two = ["--ntasks-per-node=2"]
-    job = cluster.submit(
-        "fit.sbatch", *words, PAUSES, sbatch=two, DIARY=str(tmp_path / "diary"), PAUSE="0.5"
-    )
+    job = cluster.submit("fit.sbatch", *words, PAUSES, sbatch=two, DIARY=str(tmp_path / "diary"), PAUSE="0.5")
     run = tmp_path / "runs" / f"job_{job.number}"
     job.wait(lambda: steps(run) > 4, 120, "training")
     job.signal("USR1")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
@@ -45,8 +46,11 @@ class Previews(Callback):
         if not rows or folder is None or trainer.sanity_checking:
             return
         pictures = Path(folder) / "pictures"
-        pictures.mkdir(parents=True, exist_ok=True)
-        stack(rows).save(pictures / f"epoch_{trainer.current_epoch:04d}.jpg", quality=92)
+        try:
+            pictures.mkdir(parents=True, exist_ok=True)
+            stack(rows).save(pictures / f"epoch_{trainer.current_epoch:04d}.jpg", quality=92)
+        except OSError as error:  # a full disk ends no training
+            rank_zero_warn(f"{pictures}: the picture of this epoch cannot be written ({error.strerror})")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 captions = [f"source | output | target, photo {n}" for n in range(1, len(rows) + 1)]

@@ -7,20 +7,12 @@ import time
 import pytest
 import torch
 from conftest import TINY
-from forks import Forks
 from reliability.test_resume import assert_equal
 
 from hdr_lightning.checkpoints import is_sound
 
-EPOCHS, STEPS = 4, 3
-"""Steps in an epoch."""
-
-
-@pytest.fixture(scope="module")
-def forks():
-    forks = Forks()
-    yield forks
-    forks.close()
+STEPS = 3
+"""In an epoch."""
 
 
 @pytest.fixture

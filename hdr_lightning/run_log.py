@@ -67,7 +67,7 @@ class Table(ExperimentWriter):
             super().log_metrics(metrics_dict, step)
 
     def save(self) -> None:
-        """Append what was logged. Rows that a full or vanished disk refuses wait for the next time: it ends no training."""
+        """Append what was logged. Rows that a full or vanished disk refuses wait for the next time."""
         path, columns, size = Path(self.metrics_file_path), list(self.metrics_keys), None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_a_second_ctrl_c_leaves_at_once(training, steps, tmp_path):
 
 
 def test_one_process_trains_a_run(training, steps, tmp_path):
-    """A second one is refused while the first lives, and follows at once when it was killed, though its workers live."""
+    """A second one is refused while the first lives, and follows a killed one at once, whose workers may still live."""
     first = training(tmp_path / "runs", "--data.workers=2")
     first.until(lambda: steps() >= 2)
     second = training(tmp_path / "runs", "--data.workers=2")
@@ -151,7 +151,8 @@ def test_a_folder_that_turns_read_only(training, steps, tmp_path, sealed):
     sealed(run / "checkpoints")
     made = steps()
     assert process.until(lambda: steps() >= made + 6), process.output[-3000:]
-    assert "last.ckpt: cannot be written (Operation not permitted)" in process.output
+    assert "last.ckpt: cannot be written" in process.output
+    assert "Operation not permitted" in process.output
     before = saved_step(run)
     sealed(run / "checkpoints", closed=False)
     made = steps()
@@ -172,9 +173,7 @@ def test_a_folder_that_vanishes(training, steps, tmp_path, disk, how):
         subprocess.run(["umount", "-l", str(disk)], check=True)
     else:
         shutil.rmtree(run)
-    made = steps()
-    assert process.until(lambda: steps() >= made + 6), process.output[-3000:]
-    assert is_sound(run / "checkpoints" / "last.ckpt")  # in a folder made anew
+    assert goes_on(process, steps, run), process.output[-3000:]  # in a folder made anew
     process.send(signal.SIGTERM)
     assert process.wait() == 143
     assert saved_step(run) == steps()

@@ -1,9 +1,11 @@
 """Checkpoint files: written whole or not at all, by a thread, and checked before they are trusted."""
 
+import os
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -42,6 +44,11 @@ class CheckpointWriter(TorchCheckpointIO):
         copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
         self._under_way = self._thread.submit(_write, copy, Path(path), self.keep)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way."""
+        return self._under_way is not None and not self._under_way.done()
+
     def wait(self) -> InputError | None:
         """Wait for the save under way, if there is one.
 
@@ -73,6 +80,8 @@ def _write(checkpoint: dict[str, Any], path: Path, keep: int) -> None:
         if not is_sound(temporary):
             raise OSError("what was read back is not what was written")
         if path.stem == LAST:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # before the others move: a disk may refuse the last bytes until now
             _make_room(path, keep)
 
 
@@ -88,9 +97,14 @@ def is_sound(path: Path) -> bool:
     """Whether a checkpoint is what was written: its archive holds a CRC-32 of every part."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+            if archive.testzip() is not None:
+                return False
+        torch.load(path, "cpu", mmap=True, weights_only=True)  # is stricter on the archive's own headers
+    except UnpicklingError:
+        return True  # whole, and refused by whoever reads it
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
         return False
+    return True
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -44,6 +44,8 @@ class NamedRun:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            for part in self.folder.rglob(".*.part"):  # left half written by a process that died
+                part.unlink()
         except Timeout:
             raise InputError(
                 f"{self.folder} is being trained by another process: wait for it, or give another --run"

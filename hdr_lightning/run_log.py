@@ -1,14 +1,18 @@
 """The table of a run's metrics, which goes on where the run goes on."""
 
 import csv
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from hdr_lightning.data.files import writing
+from hdr_lightning.errors import InputError
 
 Row = dict[str, str]
 
@@ -61,6 +65,27 @@ class Table(ExperimentWriter):
         if (step, metrics_dict) != self._latest:
             self._latest = (step, dict(metrics_dict))
             super().log_metrics(metrics_dict, step)
+
+    def save(self) -> None:
+        """Append what was logged. Rows that a full or vanished disk refuses wait for the next time."""
+        path, columns, size = Path(self.metrics_file_path), list(self.metrics_keys), None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if self._record_new_keys() and path.is_file():
+                self._rewrite_with_new_header(self.metrics_keys)
+            size = path.stat().st_size if path.is_file() else 0
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, self.metrics_keys)
+                if not size:
+                    writer.writeheader()
+                writer.writerows(self.metrics)
+            self.metrics = []
+        except (OSError, InputError) as error:
+            self.metrics_keys = columns
+            if size is not None:
+                with suppress(OSError):
+                    os.truncate(path, size)  # no half rows
+            rank_zero_warn(f"{path} cannot be written ({error}): the training goes on, and its rows are written later")
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         self._write(fieldnames, _read(Path(self.metrics_file_path))[1])

@@ -97,6 +97,7 @@ class EnhancementTask(LightningModule):
         self.untouched_means = PhotoMeans(METRICS)
         self._left_out: list[tuple[str, str]] = []
         self.gradient_norm: Tensor | None = None  # set by `callbacks.GradientGuard`, so that it is computed once
+        self.rate_factor = 1.0  # of the whole schedule; lowered by `callbacks.RollBack`
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
@@ -215,8 +216,19 @@ class EnhancementTask(LightningModule):
             p for part in (self.generator, self.loss) for p in part.parameters() if p.requires_grad
         )
         epochs = self.trainer.max_epochs
-        scheduler = LambdaLR(optimizer, lambda epoch: self.schedule.share(epoch, -1 if epochs is None else epochs))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "name": "learning_rate"}}
+
+        def share(epoch: int) -> float:
+            return self.rate_factor * self.schedule.share(epoch, -1 if epochs is None else epochs)
+
+        self.rates = LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.rates, "name": "learning_rate"}}
+
+    def apply_rate(self) -> None:
+        """Give the optimiser the rate of this epoch, after a change of `rate_factor`."""
+        for group, rate, share in zip(
+            self.rates.optimizer.param_groups, self.rates.base_lrs, self.rates.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * share(self.rates.last_epoch)
 
 
 def _try(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> None:

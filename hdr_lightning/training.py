@@ -18,6 +18,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from hdr_lightning import callbacks
 from hdr_lightning.callbacks.flags import FLAGS
@@ -177,6 +178,8 @@ class EnhancementCLI(LightningCLI):
         )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
+        parser.add_lightning_class_args(callbacks.RollBack, "roll_back")
+        parser.add_lightning_class_args(callbacks.EMA, "ema")
         parser.add_lightning_class_args(callbacks.CheckLoss, "loss_check")
         parser.add_lightning_class_args(callbacks.LossShares, "loss_shares")
         parser.add_argument("--allow", type=str, default="", help="loss terms that may fail the check, by commas")
@@ -280,7 +283,11 @@ class EnhancementCLI(LightningCLI):
             own += [callbacks.LineProgress()]
         config.callbacks = [*(config.callbacks or []), *own]
         config.plugins = [*(config.plugins or []), CheckpointWriter()]
-        return super().instantiate_trainer(logger=loggers, **kwargs)
+        trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            environment.auto_requeue = False  # which saves in the middle of a step; the scripts of jobs/ do it
+        return trainer
 
 
 def class_error(message: str) -> str:

@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
+from hdr_lightning.callbacks.ema import EMA
 from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
@@ -11,11 +12,13 @@ from hdr_lightning.callbacks.monitored import MonitoredMetrics
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
+from hdr_lightning.callbacks.roll_back import RollBack
 from hdr_lightning.callbacks.save_points import SavePoints
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
 __all__ = [
+    "EMA",
     "CheckLoss",
     "CountOpenings",
     "ExactResume",
@@ -27,6 +30,7 @@ __all__ = [
     "PhotoWriter",
     "Previews",
     "Report",
+    "RollBack",
     "SavePoints",
     "ScaleGuard",
     "Speed",

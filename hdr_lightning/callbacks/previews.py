@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
@@ -66,9 +67,12 @@ class Previews(Callback):
         if not rows:
             return
         pictures = folder / "pictures"
-        pictures.mkdir(parents=True, exist_ok=True)
         name = "_".join(filter(None, (f"epoch_{trainer.current_epoch:04d}", what)))
-        stack(list(rows.values())).save(pictures / f"{name}.jpg", quality=92)
+        try:
+            pictures.mkdir(parents=True, exist_ok=True)
+            stack(list(rows.values())).save(pictures / f"{name}.jpg", quality=92)
+        except OSError as error:  # a full disk ends no training
+            rank_zero_warn(f"{pictures}: the picture of this epoch cannot be written ({error.strerror})")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 key = "_".join(filter(None, ("val/pictures", what)))

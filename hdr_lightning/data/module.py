@@ -34,6 +34,7 @@ from hdr_lightning.data.sources.degradations import Degradation
 from hdr_lightning.data.split_file import read_record, read_split
 from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
 from hdr_lightning.data.stages import Stage, Stages
+from hdr_lightning.data.worker_signals import leave_signals_to_the_trainer
 from hdr_lightning.errors import InputError
 from hdr_lightning.features.depth import DepthModel
 
@@ -335,6 +336,7 @@ class PairDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             # Seeds workers, whose samples do not depend on it: the random numbers of torch are left to the training.
             generator=torch.Generator(),
+            worker_init_fn=leave_signals_to_the_trainer,
         )
 
     def training_pairs(self, number: int) -> Iterator[Pair]:

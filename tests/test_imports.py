@@ -16,8 +16,9 @@ FLOORS = [
     {"features"},  # a generator may be guided by them
     {"data", "generators", "losses", "metrics", "schedule"},
     {"task"},
-    {"callbacks"},
-    {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards"},
+    {"callbacks", "memory"},
+    {"plan"},
+    {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

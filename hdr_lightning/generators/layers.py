@@ -68,6 +68,9 @@ class _PointwiseAfter(torch.autograd.Function):
     ) -> Tensor:
         ctx.function = function
         ctx.biased = bias is not None
+        device = weight.device.type
+        # As in the forward pass: on a GPU, autocast is what lets a norm take features of less than float32.
+        ctx.autocast = torch.autocast(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.save_for_backward(weight, *inputs)
         return pointwise(function(*inputs), weight, bias)
 
@@ -78,7 +81,7 @@ class _PointwiseAfter(torch.autograd.Function):
         inputs = [
             each.detach().requires_grad_(needed) for each, needed in zip(inputs, ctx.needs_input_grad[3:], strict=True)
         ]
-        with torch.enable_grad():
+        with torch.enable_grad(), ctx.autocast:
             features = ctx.function(*inputs)
         outer = gradient.permute(0, 2, 3, 1)
         inner = torch.matmul(outer, weight).permute(0, 3, 1, 2)

@@ -52,33 +52,33 @@ class Ledger(TorchDispatchMode):
         self.live: Counter[str] = Counter()
         self.peaks: dict[str, dict[str, int]] = {}
         self._kinds: dict[int, str] = {}
-        self._highest: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for each in tree_iter(result):
+        for each in tree_iter((args, kwargs, result)):  # arguments may have been there before
             if isinstance(each, Tensor):
-                self.count(each)
+                self.count(each, self.kind)
+        if self.live.total() > sum(self.peaks.get(self.kind, {}).values()):
+            self.peaks[self.kind] = dict(self.live)
         return result
 
-    def count(self, tensor: Tensor, kind: str | None = None) -> None:
-        """Count the memory of a tensor unless that is done; with a kind, say what it is for."""
+    def count(self, tensor: Tensor, kind: str) -> None:
+        """Count the memory of a tensor, unless that is done."""
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        before = self._kinds.get(key)
-        if before is not None and kind is not None:
-            self.live[before] -= size
-        elif before is not None:
-            return
-        else:
-            weakref.finalize(storage, self._free, key, size)
-        self._kinds[key] = kind or self.kind
-        self.live[kind or self.kind] += size
-        if self.live.total() > self._highest[self.kind]:
-            self._highest[self.kind] = self.live.total()
-            self.peaks[self.kind] = dict(self.live)
+        key = storage._cdata
+        if key not in self._kinds:
+            self._kinds[key] = kind
+            self.live[kind] += storage.nbytes()
+            weakref.finalize(storage, self._free, key, storage.nbytes())
+
+    def name(self, tensor: Tensor, kind: str) -> None:
+        """Say what a tensor is for that was counted already."""
+        storage = tensor.untyped_storage()
+        self.live[self._kinds[storage._cdata]] -= storage.nbytes()
+        self.live[kind] += storage.nbytes()
+        self._kinds[storage._cdata] = kind
 
     def _free(self, key: int, size: int) -> None:
         self.live[self._kinds.pop(key)] -= size
@@ -108,16 +108,16 @@ class Footprint:
 
     Attributes:
         kept: bytes that the forward pass keeps for the gradient, those of the loss among them.
-        moments: bytes by kind at the fullest moment of each part of the step.
+        moments: bytes by kind at the fullest moment of each part of the step, by what was made then.
     """
 
     kept: int
-    moments: tuple[Mapping[str, int], ...]
+    moments: Mapping[str, Mapping[str, int]]
 
     @property
     def fullest(self) -> Mapping[str, int]:
         """Bytes by kind at the fullest moment of all."""
-        return max(self.moments, key=lambda moment: sum(moment.values()))
+        return max(self.moments.values(), key=lambda moment: sum(moment.values()))
 
     @property
     def peak(self) -> int:
@@ -184,6 +184,9 @@ def _ready(task: EnhancementTask, pair: Pair, precision: str, ledger: Ledger) ->
         ledger.count(tensor, WEIGHTS)
     for tensor in (pair.source, pair.target, pair.depth):
         ledger.count(tensor, BATCH)
+    with ledger, torch.no_grad():  # frozen networks of the loss are read at its first use
+        task.loss.eval()(*3 * [torch.zeros(1, 3, 64, 64)])
+    ledger.peaks.clear()
 
     def now(kind: str) -> Callable[..., None]:
         return lambda *_: setattr(ledger, "kind", kind)
@@ -192,7 +195,7 @@ def _ready(task: EnhancementTask, pair: Pair, precision: str, ledger: Ledger) ->
         task.loss.register_forward_pre_hook(now(LOSS)),
         task.loss.register_forward_hook(now(ACTIVATIONS)),
         *(
-            p.register_post_accumulate_grad_hook(lambda p: ledger.count(p.grad, GRADIENTS))
+            p.register_post_accumulate_grad_hook(lambda p: ledger.name(p.grad, GRADIENTS))
             for p in task.parameters()
             if p.requires_grad
         ),
@@ -231,13 +234,12 @@ def measure_step(
         InputError: if the precision is not known.
     """
     ledger = Ledger()
-    task.train()
     with _ready(task, pair, precision, ledger) as (batch, autocast):
+        task.train()
         parameters = [p for p in task.parameters() if p.requires_grad]
         optimizer = task.optimizer(parameters)
         _make_state(optimizer, parameters, ledger, gpu)
         ledger.peaks.clear()
-        ledger._highest.clear()
         kept = 0
         for count in range(min(accumulate, 2)):
             ledger.kind = ACTIVATIONS
@@ -256,7 +258,7 @@ def measure_step(
             clip_grads_with_norm_(parameters, 1.0, norm)
         optimizer.step()
         optimizer.zero_grad()
-    return Footprint(kept, tuple(ledger.peaks.values()))
+    return Footprint(kept, ledger.peaks)
 
 
 def _backward(loss: Tensor) -> None:
@@ -289,12 +291,12 @@ def measure_evaluation(task: EnhancementTask, pair: Pair, precision: str = "32-t
         InputError: if the precision is not known.
     """
     ledger = Ledger()
-    task.eval()
     with _ready(task, pair, precision, ledger) as (batch, autocast), torch.no_grad(), autocast:
+        task.eval()
         ledger.kind = ACTIVATIONS
         prediction = run_padded(task.generator, batch.input, task.generator.stride).float()
         ledger.kind = METRICS
         values = measure(prediction, batch.target)
         ledger.kind = LOSS
         values["loss"] = task.loss(prediction, batch.target, batch.source).total
-    return Footprint(0, tuple(ledger.peaks.values()))
+    return Footprint(0, ledger.peaks)

@@ -10,7 +10,7 @@ from hdr_lightning import generators
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
 from hdr_lightning.losses import L1, CompositeLoss, Saturation, WindowL1
-from hdr_lightning.memory import Footprint, blank_pair, emptied, measure_step, without_memory
+from hdr_lightning.memory import Footprint, blank_pair, emptied, measure_step, parse_size, without_memory
 from hdr_lightning.progress import track
 from hdr_lightning.task import EnhancementTask
 
@@ -66,21 +66,6 @@ def benchmark_memory(
     table = "\n".join(lines)
     print(table)
     return table
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """Width and height, in pixels, of a size such as `3296x2192`.
-
-    Raises:
-        InputError: if it is none.
-
-    >>> parse_size("3296x2192")
-    (3296, 2192)
-    """
-    width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InputError(f"expected a size in pixels such as 3296x2192, got {size}")
-    return int(width), int(height)
 
 
 def _step(name: str, size: tuple[int, int], precision: str, batch: int, checkpointed: bool) -> Footprint:

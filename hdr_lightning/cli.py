@@ -20,6 +20,7 @@ TRAINER_VERBS = {
     "test": "measure a checkpoint on the held-out photos and write a report",
     "predict": "enhance a large folder with a checkpoint, on all GPUs",
     "check-loss": "look for sick terms in the loss of a configuration",
+    "plan": "say whether a configuration fits into the memory of a GPU",
 }
 """Verbs of the Lightning trainer; they share one configuration."""
 

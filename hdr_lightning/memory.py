@@ -160,6 +160,21 @@ def blank_pair(task: EnhancementTask, batch_size: int, height: int, width: int) 
     return Pair(picture, torch.empty_like(picture), [""] * batch_size, depth)
 
 
+def parse_size(size: str) -> tuple[int, int]:
+    """Width and height, in pixels, of a size such as `3296x2192`.
+
+    Raises:
+        InputError: if it is none.
+
+    >>> parse_size("3296x2192")
+    (3296, 2192)
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"expected a size in pixels such as 3296x2192, got {size}")
+    return int(width), int(height)
+
+
 def split_precision(precision: str) -> tuple[torch.dtype, bool]:
     """Type of a precision by the trainer's name, and whether weights stay in float32 beside it (autocast).
 
@@ -220,7 +235,7 @@ def measure_step(
     """Add up the memory of a training step, as every step after the first is made.
 
     Forward, then backward, then the optimiser; as in Lightning, the gradients of the step before lie there until the
-    backward pass begins. Counted is what tensors occupy, not what an operator borrows for itself.
+    backward pass begins, and where they are accumulated, all the time. Counted is what tensors occupy, not what an operator borrows for itself.
 
     Args:
         task: what is trained; its weights, state and all are those of a real step unless `without_memory` is around it.
@@ -240,17 +255,15 @@ def measure_step(
         optimizer = task.optimizer(parameters)
         _make_state(optimizer, parameters, ledger, gpu)
         ledger.peaks.clear()
-        kept = 0
-        for count in range(min(accumulate, 2)):
-            ledger.kind = ACTIVATIONS
-            with autocast:
-                loss = task.training_step(batch, 0)
-            kept = max(kept, ledger.live[ACTIVATIONS] + ledger.live[LOSS])
-            if count == 0:
-                optimizer.zero_grad()
-            ledger.kind = BACKWARD
-            _backward(loss)
-            del loss
+        ledger.kind = ACTIVATIONS
+        with autocast:
+            loss = task.training_step(batch, 0)
+        kept = ledger.live[ACTIVATIONS] + ledger.live[LOSS]
+        if accumulate == 1:
+            optimizer.zero_grad()
+        ledger.kind = BACKWARD
+        _backward(loss)
+        del loss
         ledger.kind = OPTIMISER
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = get_total_norm(gradients)

@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
+from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
@@ -9,12 +10,14 @@ from hdr_lightning.callbacks.loss_shares import LossShares
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
+from hdr_lightning.callbacks.save_points import SavePoints
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
 __all__ = [
     "CheckLoss",
     "CountOpenings",
+    "ExactResume",
     "GradientGuard",
     "LastValidation",
     "LineProgress",
@@ -22,6 +25,7 @@ __all__ = [
     "PhotoWriter",
     "Previews",
     "Report",
+    "SavePoints",
     "ScaleGuard",
     "Speed",
 ]

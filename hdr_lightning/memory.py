@@ -3,7 +3,7 @@
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,16 +29,23 @@ ACTIVATIONS, LOSS, BACKWARD, METRICS = "activations", "loss", "backward", "metri
 
 DTYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64": torch.float64}
 
+IS_CPU = getattr(Tensor, "is_cpu").__get__  # noqa: B009 - of the class; the checker knows that of its tensors alone
+
+HALF = (torch.float16, torch.bfloat16)
+
 WIDENED = (
-    {"layer_norm", "group_norm", "softmax", "log_softmax", "exp", "expm1", "log", "log10", "log2", "log1p", "pow"}
-    | {"rsqrt", "reciprocal", "prod", "cumsum", "cumprod", "norm", "normalize", "cosine_similarity", "sum", "softplus"}
-    | {"l1_loss", "mse_loss", "smooth_l1_loss", "__pow__", "__rpow__", "__rdiv__", "acos", "asin", "cosh", "sinh", "tan"}
+    {"layer_norm", "group_norm", "exp", "expm1", "log", "log10", "log2", "log1p", "pow", "__pow__", "__rpow__", "rsqrt"}
+    | {"reciprocal", "__rdiv__", "norm", "normalize", "cosine_similarity", "softplus", "acos", "asin", "cosh", "sinh"}
+    | {"tan", "l1_loss", "mse_loss", "smooth_l1_loss"}
 )
-"""What autocast computes in float32 on a GPU, of which a CPU does some in less (PyTorch's documentation of `torch.amp`)."""
+"""What autocast computes in float32 on a GPU, by the documentation of `torch.amp`; on a CPU it does not with all."""
+
+SUMMED = {"softmax", "log_softmax", "sum", "prod", "cumsum", "cumprod"}
+"""The same, where the result alone is float32."""
 
 
-class Ledger(TorchDispatchMode):
-    """Adds up what tensors occupy: each piece of memory once, from when it is made until it is freed, by what it is for.
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what tensors occupy: each piece of memory once, from its making until it is freed, by what it is for.
 
     Attributes:
         kind: what tensors that are made now are for.
@@ -47,7 +54,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kind = WEIGHTS
         self.live: Counter[str] = Counter()
         self.peaks: dict[str, dict[str, int]] = {}
@@ -90,16 +97,19 @@ class AsOnGPU(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if func == Tensor.is_cpu.__get__:
+        kwargs = dict(kwargs or {})
+        if func == IS_CPU:
             return False
-        if getattr(func, "__name__", "") in WIDENED and torch.is_autocast_enabled("cpu") and "dtype" not in kwargs:
+        name = getattr(func, "__name__", "")
+        if torch.is_autocast_enabled("cpu") and name in WIDENED:
             args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
+        elif torch.is_autocast_enabled("cpu") and name in SUMMED and args[0].dtype in HALF:
+            kwargs.setdefault("dtype", torch.float32)
         return func(*args, **kwargs)
 
 
 def _widened(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in HALF else x
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ def emptied(module: nn.Module) -> None:
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
-        module._apply(empty)
+        module._apply(empty)  # type: ignore[no-untyped-call]
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
 
@@ -210,7 +220,7 @@ def _ready(task: EnhancementTask, pair: Pair, precision: str, ledger: Ledger) ->
         task.loss.register_forward_pre_hook(now(LOSS)),
         task.loss.register_forward_hook(now(ACTIVATIONS)),
         *(
-            p.register_post_accumulate_grad_hook(lambda p: ledger.name(p.grad, GRADIENTS))
+            p.register_post_accumulate_grad_hook(lambda p: ledger.name(p.grad, GRADIENTS))  # type: ignore[no-untyped-call]
             for p in task.parameters()
             if p.requires_grad
         ),
@@ -235,7 +245,8 @@ def measure_step(
     """Add up the memory of a training step, as every step after the first is made.
 
     Forward, then backward, then the optimiser; as in Lightning, the gradients of the step before lie there until the
-    backward pass begins, and where they are accumulated, all the time. Counted is what tensors occupy, not what an operator borrows for itself.
+    backward pass begins, and where they are accumulated, all the time. Counted is what tensors occupy, not what an
+    operator borrows for itself.
 
     Args:
         task: what is trained; its weights, state and all are those of a real step unless `without_memory` is around it.
@@ -277,10 +288,12 @@ def measure_step(
 def _backward(loss: Tensor) -> None:
     """As `loss.backward()`, which PyTorch (2.15) runs outside of `AsOnGPU`: what is computed again is to be inside."""
     engine = torch.autograd.Variable._execution_engine
-    engine.run_backward((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    engine.run_backward(
+        (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
 
 
-def _make_state(optimizer: Optimizer, parameters: list[Tensor], ledger: Ledger, gpu: bool) -> None:
+def _make_state(optimizer: Optimizer, parameters: Sequence[Tensor], ledger: Ledger, gpu: bool) -> None:
     """Make the first step, which makes the state of an optimiser, with gradients of zero that stay."""
     for group in optimizer.param_groups:
         if gpu and "foreach" in group and group["foreach"] is None and not group.get("fused"):

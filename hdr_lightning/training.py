@@ -289,6 +289,7 @@ class EnhancementCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.verb == "plan":
             trainer = super().instantiate_trainer(**kwargs)
+            assert isinstance(trainer, CheckingTrainer)
             trainer.settings = self.settings
             return trainer
         config = self.config_init[self.verb].trainer

@@ -128,7 +128,7 @@ def _name(strategy: str | Namespace) -> str:
     """
     name = strategy if isinstance(strategy, str) else strategy.class_path.rpartition(".")[2].removesuffix("Strategy")
     name = name.lower()
-    return next((each for each in ("fsdp", "ddp") if name.startswith(each)), name)
+    return next((each for each in sorted(STRATEGIES, key=len, reverse=True) if name.startswith(each)), name)
 
 
 class Row(NamedTuple):

@@ -42,6 +42,11 @@ class CheckpointWriter(TorchCheckpointIO):
         copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
         self._under_way = self._thread.submit(_write, copy, Path(path), self.keep)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way."""
+        return self._under_way is not None and not self._under_way.done()
+
     def wait(self) -> InputError | None:
         """Wait for the save under way, if there is one.
 

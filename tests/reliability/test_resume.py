@@ -129,6 +129,17 @@ def test_early_stopping_is_not_forgotten(demo, tmp_path):
     assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
 
 
+def test_the_dashboard_knows_it_as_one_run(demo, tmp_path):
+    pytest.importorskip("wandb")
+    words = options(demo, tmp_path, "--trainer.max_epochs=2", "--trainer.logger=WandbLogger")
+    words.append("--trainer.logger.offline=true")
+    fit(words, after(3), 75)
+    folder = fit(words)
+    names = [path.name for path in (folder / "wandb").glob("offline-run-*")]
+    assert len(names) == 2
+    assert {name.rpartition("-")[2] for name in names} == {json.loads((folder / "run.json").read_text())["wandb"]}
+
+
 def fit_apart(words, folder, leave=None, code=0, ranks=2):
     words = [*words, f"--trainer.devices={ranks}", "--trainer.strategy=ddp"] if ranks > 1 else list(words)
     words += [f"--trainer.callbacks+={json.dumps(leave)}"] if leave else []

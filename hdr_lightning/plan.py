@@ -329,7 +329,7 @@ def plan(task: EnhancementTask, data: PairDataModule, settings: Settings, memory
     print(_composition(plans.footprint(now), validation, f"{width} x {height}"))
     print(_alternatives(rows, room))
     words = plans.frugal[0]
-    print(f"largest batch a device: {batch}" + (f"; with {words}: {frugal}" if words else ""))
+    print(f"largest batch a device: {_count(batch)}" + (f"; with {words}: {_count(frugal)}" if words else ""))
     verdict(rows, validation, room)
 
 
@@ -343,6 +343,10 @@ def reduced(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
         return size
     width, height = (round(length * shorter / min(size)) for length in size)
     return width, height
+
+
+def _count(batch: int) -> str:
+    return f"{batch} or more" if batch == LARGEST else str(batch)
 
 
 def _composition(step: Footprint, validation: float, photo: str) -> str:

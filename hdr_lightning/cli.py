@@ -20,6 +20,7 @@ TRAINER_VERBS = {
     "test": "measure a checkpoint on the held-out photos and write a report",
     "predict": "enhance a large folder with a checkpoint, on all GPUs",
     "check-loss": "look for sick terms in the loss of a configuration",
+    "plan": "say whether a configuration fits into the memory of a GPU",
 }
 """Verbs of the Lightning trainer; they share one configuration."""
 
@@ -36,6 +37,7 @@ OWN_VERBS = {
     "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
+    "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""

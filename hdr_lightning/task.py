@@ -57,6 +57,8 @@ class EnhancementTask(LightningModule):
         init_share: share of the generator's values that must be found in it, 0 to 1.
         side_weight: weight of the L1 distance between the side output of a generator that has one (DarkIR) and the
             target at its resolution; 0 trains without.
+        checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: less
+            memory, more time.
 
     Raises:
         InputError: if the optimiser refuses its settings, its learning rate is not finite, or the generator has no side
@@ -74,6 +76,7 @@ class EnhancementTask(LightningModule):
         init_from: str | None = None,
         init_share: float = 1.0,
         side_weight: float = 0.0,
+        checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__()
         _try(optimizer)
@@ -87,6 +90,9 @@ class EnhancementTask(LightningModule):
         # Under the command line this stores class paths, from which `load_generator` rebuilds the generator.
         self.save_hyperparameters(logger=False)
         self.generator = generator
+        self.checkpoint_blocks = checkpoint_blocks
+        if checkpoint_blocks:
+            generator.checkpoint_blocks()
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule

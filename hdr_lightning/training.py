@@ -30,6 +30,7 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses.verdict import LossCheck
+from hdr_lightning.plan import Settings, plan
 from hdr_lightning.progress import watched_live
 from hdr_lightning.run_folder import NamedRun, claim_folder
 from hdr_lightning.run_log import RunLog
@@ -85,7 +86,9 @@ class FinishedBeforeError(Exception):
 
 
 class CheckingTrainer(Trainer):
-    """Lightning's trainer with one more verb."""
+    """Lightning's trainer with two more verbs."""
+
+    settings: Settings | None = None  # of the device that `plan` asks about
 
     def check_loss(
         self,
@@ -115,6 +118,24 @@ class CheckingTrainer(Trainer):
         self.precision_plugin.convert_module(model.to(self.strategy.root_device))
         return callback.check(self, model, datamodule)
 
+    def plan(
+        self, model: EnhancementTask, datamodule: PairDataModule, memory: float | None = None, photo: str = "3296x2192"
+    ) -> None:
+        """Say whether training fits into the memory of a device, without the device and the data.
+
+        Args:
+            model: the task.
+            datamodule: its pairs.
+            memory: GB (10^9 bytes) of one device; of this machine's GPU if nothing is given.
+            photo: width x height, in pixels, of the largest photo that is validated, before `data.resize`.
+
+        Raises:
+            InputError: if the memory is not known, or the photo's size is none.
+            RunStopped: if training or validation does not fit.
+        """
+        assert self.settings is not None
+        plan(model, datamodule, self.settings, memory, photo)
+
 
 class EnhancementCLI(LightningCLI):
     """A verb of the trainer, with what every run has: a folder, a log, checkpoints, early stopping, guards."""
@@ -122,6 +143,7 @@ class EnhancementCLI(LightningCLI):
     def __init__(self, args: Sequence[str]) -> None:
         self.verb = args[0]
         self.folder: Path | None = None
+        self.settings: Settings | None = None  # of the device that `plan` asks about
         self.named: NamedRun | None = None
         self.loops: dict[str, Any] | None = None  # of the checkpoint from which a run goes on in its own folder
         try:
@@ -163,7 +185,7 @@ class EnhancementCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verb in use: each takes time to build."""
-        known = {**LightningCLI.subcommands(), "check_loss": {"model", "datamodule"}}
+        known = {**LightningCLI.subcommands(), "check_loss": {"model", "datamodule"}, "plan": {"model", "datamodule"}}
         return {self.verb: known[self.verb]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -206,7 +228,8 @@ class EnhancementCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
+        if subcommand != "plan":
+            parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
         if subcommand == "test":
             parser.set_defaults({"verbose": False})  # the report prints its own table
         return parser
@@ -214,6 +237,9 @@ class EnhancementCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
         config = self.config[self.verb]
+        if self.verb == "plan":
+            self.settings = Settings.taken(config)
+            return
         if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
             raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.trainer.default_root_dir is None:
@@ -242,6 +268,8 @@ class EnhancementCLI(LightningCLI):
             config.ckpt_path = str(newest)
 
     def before_instantiate_classes(self) -> None:
+        if self.verb == "plan":  # writes nothing
+            return
         config = self.config[self.verb].trainer
         if self.folder is None:  # the other ranks learn of it from the first one
             self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
@@ -265,6 +293,11 @@ class EnhancementCLI(LightningCLI):
         self.datamodule.depth = self.model.generator.depth  # what the generator takes beside RGB
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.verb == "plan":
+            trainer = super().instantiate_trainer(**kwargs)
+            assert isinstance(trainer, CheckingTrainer)
+            trainer.settings = self.settings
+            return trainer
         config = self.config_init[self.verb].trainer
         name = self.folder.name if self.folder else self.verb
         log = RunLog(Path(config.default_root_dir), name, self.loops)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hdr_lightning.generators.base import SideGenerator
 from hdr_lightning.generators.block import Weights
@@ -89,6 +90,11 @@ class EncoderBlock(PooledBlock):
 
     def forward(self, x: Float[Tensor, "n c h w"], *guides: Float[Tensor, "n g h w"]) -> Float[Tensor, "n c h w"]:
         x = super().forward(x)
+        if self.checkpointed and torch.is_grad_enabled():
+            return checkpoint(self._light, x, use_reentrant=False)
+        return self._light(x)
+
+    def _light(self, x: FeatureMap) -> FeatureMap:
         return x + x * self.freq(self.norm2(x)) * self.gamma.to(x.dtype)
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call
 from torch.nn import functional as F
 
@@ -68,6 +69,9 @@ class _PointwiseAfter(torch.autograd.Function):
     ) -> Tensor:
         ctx.function = function
         ctx.biased = bias is not None
+        device = weight.device.type
+        # As in the forward pass: on a GPU, autocast is what lets a norm take features of less than float32.
+        ctx.autocast = torch.autocast(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.save_for_backward(weight, *inputs)
         return pointwise(function(*inputs), weight, bias)
 
@@ -78,16 +82,19 @@ class _PointwiseAfter(torch.autograd.Function):
         inputs = [
             each.detach().requires_grad_(needed) for each, needed in zip(inputs, ctx.needs_input_grad[3:], strict=True)
         ]
-        with torch.enable_grad():
+        with torch.enable_grad(), ctx.autocast:
             features = ctx.function(*inputs)
         outer = gradient.permute(0, 2, 3, 1)
-        inner = torch.matmul(outer, weight).permute(0, 3, 1, 2)
+        inner = torch.matmul(outer, weight).permute(0, 3, 1, 2).to(features.dtype)
         outer = outer.reshape(-1, weight.shape[0])
+        of_weight = outer.t() @ features.detach().to(outer.dtype).permute(0, 2, 3, 1).reshape(-1, weight.shape[1])
         wanted = [each for each in inputs if each.requires_grad]
-        found = iter(torch.autograd.grad(features, wanted, inner.to(features.dtype)) if wanted else ())
+        history = get_gradient_edge(features) if wanted else None
+        del features  # as large as anything that lives here, and its values are not needed for what follows
+        found = iter(() if history is None else torch.autograd.grad(history, wanted, inner))
         return (
             None,
-            outer.t() @ features.detach().to(outer.dtype).permute(0, 2, 3, 1).reshape(-1, weight.shape[1]),
+            of_weight,
             outer.sum(0) if ctx.biased else None,
             *(next(found) if each.requires_grad else None for each in inputs),
         )

@@ -1,0 +1,328 @@
+"""The memory of a training step, added up without the hardware: shapes are computed, numbers are not."""
+
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map_only
+
+from hdr_lightning.data.pairs import NOTHING, Pair
+from hdr_lightning.errors import InputError
+from hdr_lightning.image.tiling import run_padded
+from hdr_lightning.metrics import measure
+from hdr_lightning.task import EnhancementTask
+
+WEIGHTS, GRADIENTS, OPTIMISER, BATCH = "weights", "gradients", "optimiser", "batch"
+ACTIVATIONS, LOSS, BACKWARD, METRICS = "activations", "loss", "backward", "metrics"
+"""What tensors are for. `backward` is what only lives there: gradients of features, and features computed again."""
+
+DTYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64": torch.float64}
+
+IS_CPU = getattr(Tensor, "is_cpu").__get__  # noqa: B009 - of the class; the checker knows that of its tensors alone
+
+HALF = (torch.float16, torch.bfloat16)
+
+WIDENED = (
+    {"layer_norm", "group_norm", "exp", "expm1", "log", "log10", "log2", "log1p", "pow", "__pow__", "__rpow__", "rsqrt"}
+    | {"reciprocal", "__rdiv__", "norm", "normalize", "cosine_similarity", "softplus", "acos", "asin", "cosh", "sinh"}
+    | {"tan", "l1_loss", "mse_loss", "smooth_l1_loss"}
+)
+"""What autocast computes in float32 on a GPU, by the documentation of `torch.amp`; on a CPU it does not with all."""
+
+SUMMED = {"softmax", "log_softmax", "sum", "prod", "cumsum", "cumprod"}
+"""The same, where the result alone is float32."""
+
+
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what tensors occupy: each piece of memory once, from its making until it is freed, by what it is for.
+
+    Attributes:
+        kind: what tensors that are made now are for.
+        live: bytes occupied now, by kind.
+        peaks: for each `kind` there was, the bytes by kind at its fullest moment.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kind = WEIGHTS
+        self.live: Counter[str] = Counter()
+        self.peaks: dict[str, dict[str, int]] = {}
+        self._kinds: dict[int, str] = {}
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for each in tree_iter((args, kwargs, result)):  # arguments may have been there before
+            if isinstance(each, Tensor):
+                self.count(each, self.kind)
+        if self.live.total() > sum(self.peaks.get(self.kind, {}).values()):
+            self.peaks[self.kind] = dict(self.live)
+        return result
+
+    def count(self, tensor: Tensor, kind: str) -> None:
+        """Count the memory of a tensor, unless that is done."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._kinds:
+            self._kinds[key] = kind
+            self.live[kind] += storage.nbytes()
+            weakref.finalize(storage, self._free, key, storage.nbytes())
+
+    def name(self, tensor: Tensor, kind: str) -> None:
+        """Say what a tensor is for that was counted already."""
+        storage = tensor.untyped_storage()
+        self.live[self._kinds[storage._cdata]] -= storage.nbytes()
+        self.live[kind] += storage.nbytes()
+        self._kinds[storage._cdata] = kind
+
+    def _free(self, key: int, size: int) -> None:
+        self.live[self._kinds.pop(key)] -= size
+
+
+class AsOnGPU(TorchFunctionMode):
+    """Take the ways that a GPU takes, though tensors say that they are a CPU's: of our layers, and of autocast."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func == IS_CPU:
+            return False
+        name = getattr(func, "__name__", "")
+        if torch.is_autocast_enabled("cpu") and name in WIDENED:
+            args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
+        elif torch.is_autocast_enabled("cpu") and name in SUMMED and args[0].dtype in HALF:
+            kwargs.setdefault("dtype", torch.float32)
+        return func(*args, **kwargs)
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in HALF else x
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a step occupies.
+
+    Attributes:
+        kept: bytes that the forward pass keeps for the gradient, those of the loss among them.
+        moments: bytes by kind at the fullest moment of each part of the step, by what was made then.
+    """
+
+    kept: int
+    moments: Mapping[str, Mapping[str, int]]
+
+    @property
+    def fullest(self) -> Mapping[str, int]:
+        """Bytes by kind at the fullest moment of all."""
+        return max(self.moments.values(), key=lambda moment: sum(moment.values()))
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the fullest moment."""
+        return sum(self.fullest.values())
+
+
+@contextmanager
+def without_memory(gpu: bool = True) -> Iterator[None]:
+    """Let tensors have shapes and no memory while this lasts.
+
+    Args:
+        gpu: whether to count what a GPU would occupy, or this CPU.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True), AsOnGPU() if gpu else nullcontext():
+        yield
+
+
+def emptied(module: nn.Module) -> None:
+    """Give up the memory of a module's weights: in `without_memory`, so that they keep their shapes alone."""
+    known: dict[int, Tensor] = {}
+
+    def empty(tensor: Tensor) -> Tensor:
+        if id(tensor) not in known:
+            known[id(tensor)] = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        return known[id(tensor)]
+
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        module._apply(empty)  # type: ignore[no-untyped-call]
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+def blank_pair(task: EnhancementTask, batch_size: int, height: int, width: int) -> Pair:
+    """A batch of the given size for a task, without content."""
+    picture = torch.empty(batch_size, 3, height, width)
+    depth = NOTHING if task.generator.depth is None else torch.empty(batch_size, 1, height, width)
+    return Pair(picture, torch.empty_like(picture), [""] * batch_size, depth)
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Width and height, in pixels, of a size such as `3296x2192`.
+
+    Raises:
+        InputError: if it is none.
+
+    >>> parse_size("3296x2192")
+    (3296, 2192)
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"expected a size in pixels such as 3296x2192, got {size}")
+    return int(width), int(height)
+
+
+def split_precision(precision: str) -> tuple[torch.dtype, bool]:
+    """Type of a precision by the trainer's name, and whether weights stay in float32 beside it (autocast).
+
+    Raises:
+        InputError: if it is none whose memory is known.
+    """
+    number, _, kind = precision.partition("-")
+    if number not in DTYPES or kind not in ("", "true", "mixed"):
+        names = ", ".join(("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"))
+        raise InputError(f"the memory of trainer.precision={precision} is not known: take one of {names}")
+    return DTYPES[number], kind == "mixed" or (not kind and number in ("16", "bf16"))
+
+
+@contextmanager
+def _ready(task: EnhancementTask, pair: Pair, precision: str, ledger: Ledger) -> Iterator[tuple[Pair, Any]]:
+    """The batch in its type, and autocast, with weights and batch counted and what the loss makes told apart."""
+    dtype, mixed = split_precision(precision)
+    if not mixed and dtype is not torch.float32:
+        task.to(dtype)
+        pair = pair._replace(**{name: getattr(pair, name).to(dtype) for name in ("source", "target", "depth")})
+    for tensor in (*task.parameters(), *task.buffers()):
+        ledger.count(tensor, WEIGHTS)
+    for tensor in (pair.source, pair.target, pair.depth):
+        ledger.count(tensor, BATCH)
+    with ledger, torch.no_grad():  # frozen networks of the loss are read at its first use
+        task.loss.eval()(*3 * [torch.zeros(1, 3, 64, 64)])
+    ledger.peaks.clear()
+
+    def now(kind: str) -> Callable[..., None]:
+        return lambda *_: setattr(ledger, "kind", kind)
+
+    handles = [
+        task.loss.register_forward_pre_hook(now(LOSS)),
+        task.loss.register_forward_hook(now(ACTIVATIONS)),
+        *(
+            p.register_post_accumulate_grad_hook(lambda p: ledger.name(p.grad, GRADIENTS))  # type: ignore[no-untyped-call]
+            for p in task.parameters()
+            if p.requires_grad
+        ),
+    ]
+    try:
+        with ledger, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are trying to `self.log")  # there is no trainer
+            yield pair, torch.autocast("cpu", dtype, enabled=mixed)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def measure_step(
+    task: EnhancementTask,
+    pair: Pair,
+    precision: str = "32-true",
+    accumulate: int = 1,
+    clip: bool = True,
+    gpu: bool = False,
+) -> Footprint:
+    """Add up the memory of a training step, as every step after the first is made.
+
+    Forward, then backward, then the optimiser; as in Lightning, the gradients of the step before lie there until the
+    backward pass begins, and where they are accumulated, all the time. Counted is what tensors occupy, not what an
+    operator borrows for itself.
+
+    Args:
+        task: what is trained; its weights, state and all are those of a real step unless `without_memory` is around it.
+        pair: a batch.
+        precision: by the trainer's name.
+        accumulate: batches whose gradients make a step.
+        clip: whether gradients are clipped by their norm.
+        gpu: whether the optimiser works on all weights at once, as it does on a GPU.
+
+    Raises:
+        InputError: if the precision is not known.
+    """
+    ledger = Ledger()
+    with _ready(task, pair, precision, ledger) as (batch, autocast):
+        task.train()
+        parameters = [p for p in task.parameters() if p.requires_grad]
+        optimizer = task.optimizer(parameters)
+        _make_state(optimizer, parameters, ledger, gpu)
+        ledger.peaks.clear()
+        ledger.kind = ACTIVATIONS
+        with autocast:
+            loss = task.training_step(batch, 0)
+        kept = ledger.live[ACTIVATIONS] + ledger.live[LOSS]
+        if accumulate == 1:
+            optimizer.zero_grad()
+        ledger.kind = BACKWARD
+        _backward(loss)
+        del loss
+        ledger.kind = OPTIMISER
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = get_total_norm(gradients)
+        if clip:
+            clip_grads_with_norm_(parameters, 1.0, norm)
+        optimizer.step()
+        optimizer.zero_grad()
+    return Footprint(kept, ledger.peaks)
+
+
+def _backward(loss: Tensor) -> None:
+    """As `loss.backward()`, which PyTorch (2.15) runs outside of `AsOnGPU`: what is computed again is to be inside."""
+    engine = torch.autograd.Variable._execution_engine
+    engine.run_backward(
+        (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+
+
+def _make_state(optimizer: Optimizer, parameters: Sequence[Tensor], ledger: Ledger, gpu: bool) -> None:
+    """Make the first step, which makes the state of an optimiser, with gradients of zero that stay."""
+    for group in optimizer.param_groups:
+        if gpu and "foreach" in group and group["foreach"] is None and not group.get("fused"):
+            group["foreach"] = True
+    ledger.kind = GRADIENTS
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    ledger.kind = OPTIMISER
+    optimizer.step()
+
+
+def measure_evaluation(task: EnhancementTask, pair: Pair, precision: str = "32-true") -> Footprint:
+    """Add up the memory of the validation of a batch of whole photos: generator, metrics and loss.
+
+    Args:
+        task: what is validated.
+        pair: photos.
+        precision: by the trainer's name.
+
+    Raises:
+        InputError: if the precision is not known.
+    """
+    ledger = Ledger()
+    with _ready(task, pair, precision, ledger) as (batch, autocast), torch.no_grad(), autocast:
+        task.eval()
+        ledger.kind = ACTIVATIONS
+        prediction = run_padded(task.generator, batch.input, task.generator.stride).float()
+        ledger.kind = METRICS
+        values = measure(prediction, batch.target)
+        ledger.kind = LOSS
+        values["loss"] = task.loss(prediction, batch.target, batch.source).total
+    return Footprint(0, ledger.peaks)

@@ -24,6 +24,7 @@ from hdr_lightning import callbacks
 from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.cli import refuse
+from hdr_lightning.credentials import refuse_credentials
 from hdr_lightning.data.files import writing
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError
@@ -240,6 +241,7 @@ class EnhancementCLI(LightningCLI):
         if self.verb == "plan":
             self.settings = Settings.taken(config)
             return
+        refuse_credentials(config.trainer.logger, "trainer.logger")
         if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
             raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.trainer.default_root_dir is None:

@@ -63,6 +63,10 @@ class Job:
     def description(self):
         return _run(["scontrol", "show", "job", self.number, "--oneliner"], self.environment)
 
+    @property
+    def steps(self):
+        return _run(["squeue", "--steps", "--noheader", f"--jobs={self.number}"], self.environment)
+
     def __getattr__(self, name):
         """A field of the description."""
         fields = dict(word.split("=", 1) for word in self.description.split() if "=" in word)

@@ -11,7 +11,7 @@ PACKAGE = Path(hdr_lightning.__file__).parent
 
 FLOORS = [
     {"errors", "progress"},
-    {"signals"},
+    {"credentials", "signals"},
     {"tensors"},  # files of weights, for generators and losses
     {"image"},
     {"features"},  # a generator may be guided by them

@@ -1,12 +1,16 @@
 """A training that is killed, however often and whenever, ends as the undisturbed one does, to the last bit."""
 
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 import torch
 from conftest import TINY
+from forks import PATHS
 from reliability.test_resume import assert_equal
 
 from hdr_lightning.checkpoints import is_sound
@@ -113,6 +117,23 @@ def test_kill_9_at_any_moment_changes_nothing(forks, fit, tmp_path, kills, epoch
     assert max(killer.lost) <= 2
     assert killer.half_written >= kills // 4
     print(f"{kills} kills, {killer.half_written} of them while a checkpoint was written; steps lost: {killer.lost}")
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_is_killed(forks, fit, tmp_path):
+    """The same without the trick of forks: as a shell starts it."""
+    assert forks.run(fit("a", 4), tmp_path, tmp_path / "log", DIARY=str(tmp_path / "diary_a")) == 0
+    own = {"PYTHONPATH": os.pathsep.join(map(str, PATHS)), "DIARY": str(tmp_path / "diary_b"), "PAUSE": "0.2"}
+    command = [sys.executable, "-m", "hdr_lightning", *fit("b", 4)]
+    for until in (4, 8):
+        with subprocess.Popen(command, env=os.environ | own, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+            end = time.monotonic() + 200
+            while len(lines(tmp_path / "diary_b")) < until and time.monotonic() < end:
+                time.sleep(0.01)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    subprocess.run(command, env=os.environ | own, cwd=tmp_path, check=True, capture_output=True)
+    assert_equal(tmp_path / "a" / "kill", tmp_path / "b" / "kill")
 
 
 def assert_best_equal(*runs):

@@ -1,6 +1,10 @@
 """The scripts of `jobs/`, on a SLURM of two nodes that the tests start."""
 
+import re
+
 import pytest
+import torch
+import yaml
 from conftest import TINY
 from reliability.test_resume import assert_equal
 from slurm_cluster import running_cluster
@@ -12,7 +16,7 @@ pytestmark = pytest.mark.slow
 TWO = ["--data.workers=1", "--data.test=2", "--data.validation=0.3", "--data.batch_size=1"]
 """Enough photos for two processes."""
 
-PAUSES = '--trainer.callbacks+={"class_path": "diary.Diary"}'
+SLOWLY = '--trainer.callbacks+={"class_path": "diary.Diary"}'
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +26,13 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def options(demo):
-    def give(root, *more):
+def options(demo, tmp_path):
+    def give(*more, root="runs", epochs=6):
         return [
             *TINY,
             f"--data.pairs={demo}",
-            f"--trainer.default_root_dir={root}",
-            "--trainer.max_epochs=6",
+            f"--trainer.default_root_dir={tmp_path / root}",
+            f"--trainer.max_epochs={epochs}",
             "--loss_check.pairs=0",
             *more,
         ]
@@ -36,29 +40,103 @@ def options(demo):
     return give
 
 
+@pytest.fixture
+def submit(cluster, tmp_path):
+    """A function that submits a script whose training makes pauses between its steps, so that one can interfere."""
+
+    def give(script, *options, pause=0.5, **more):
+        return cluster.submit(script, *options, SLOWLY, DIARY=str(tmp_path / "diary"), PAUSE=str(pause), **more)
+
+    return give
+
+
 def steps(run):
-    """How many steps the log of a run has."""
+    """How many lines the log of a run has."""
     table = run / "metrics.csv"
     return len(table.read_text().splitlines()) if table.exists() else 0
 
 
-def undisturbed(words, root, name="undisturbed"):
-    return main(["fit", *words, f"--trainer.default_root_dir={root}", f"--run={name}"])
+def folders(root):
+    return sorted(path.name for path in root.iterdir() if path.is_dir())
 
 
-def test_a_job_goes_on_in_the_queue_until_its_training_is_done(cluster, options, tmp_path):
-    """Warned while it trains, in two processes; one run, and the weights of the undisturbed one."""
-    words = options(tmp_path / "runs", *TWO)
+def test_two_processes_are_warned_and_go_on_in_the_queue(cluster, submit, options, tmp_path):
+    """One run, and the weights, the optimiser and the log of the undisturbed one."""
     two = ["--ntasks-per-node=2"]
-    job = cluster.submit("fit.sbatch", *words, PAUSES, sbatch=two, DIARY=str(tmp_path / "diary"), PAUSE="0.5")
+    job = submit("fit.sbatch", *options(*TWO), sbatch=two)
     run = tmp_path / "runs" / f"job_{job.number}"
-    job.wait(lambda: steps(run) > 4, 120, "training")
+    job.wait(lambda: steps(run) > 4, 200, "training")
     job.signal("USR1")
-    job.wait(lambda: job.Restarts == "1" and job.JobState == "RUNNING", 120, "requeued")
     assert job.finish() == "COMPLETED", job.output
+    assert job.Restarts == "1"
     assert "interrupted: SIGUSR1: saved at step" in job.output
     assert f"job {job.number} goes on in the queue" in job.output
-    assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == [run.name]
-    again = cluster.submit("fit.sbatch", *options(tmp_path / "again"), *TWO, sbatch=two)
+    assert "auto-requeueing" not in job.output
+    assert folders(tmp_path / "runs") == [run.name]
+    again = cluster.submit("fit.sbatch", *options(*TWO, root="again"), sbatch=two)
     assert again.finish() == "COMPLETED", again.output
     assert_equal(tmp_path / "again" / f"job_{again.number}", run)
+
+
+def test_the_time_limit_warns_and_the_job_goes_on(submit, options, tmp_path):
+    """On two nodes; the limit is shorter than the training."""
+    limit = ["--nodes=2", "--time=2", "--signal=USR1@60"]
+    words = options(*TWO, epochs=16)
+    job = submit("fit.sbatch", *words, sbatch=limit, pause=1.2)
+    assert job.finish(590) == "COMPLETED", job.output
+    assert int(job.Restarts) >= 1
+    run = tmp_path / "runs" / f"job_{job.number}"
+    made = [int(line) for line in (tmp_path / "diary").read_text().splitlines()]
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert sorted(made) == sorted([*range(1, last + 1)] * 2)  # each step once, by each process
+
+
+def test_a_warning_while_the_program_starts(submit, options):
+    job = submit("fit.sbatch", *options(epochs=1), pause=0)
+    job.wait(lambda: job.JobState == "RUNNING", 60, "started")
+    job.wait(lambda: ".0" in job.steps, 60, "has a step")
+    job.signal("USR1")
+    assert job.finish() == "COMPLETED", job.output
+    assert job.Restarts == "1"
+
+
+def test_folds_are_an_array_and_one_of_them_goes_on_alone(submit, options, tmp_path):
+    wandb = ["--trainer.logger=WandbLogger", "--trainer.logger.offline=true"]
+    jobs = submit("folds.sbatch", *options("--data.folds=2", "--data.workers=1", *wandb), tasks=(0, 1))
+    runs = [tmp_path / "runs" / f"job_{job.number}" for job in jobs]
+    jobs[1].wait(lambda: steps(runs[1]) > 4, 200, "training")
+    jobs[1].signal("USR1")
+    assert [job.finish() for job in jobs] == ["COMPLETED"] * 2, jobs[1].output
+    assert [job.Restarts for job in jobs] == ["0", "1"]
+    assert folders(tmp_path / "runs") == [run.name for run in runs]
+    for fold, run in enumerate(runs):
+        assert yaml.safe_load((run / "config.yaml").read_text())["data"]["fold"] == fold
+        words = options("--data.folds=2", "--data.workers=1", f"--data.fold={fold}", root="alone")
+        assert_equal(main(["fit", *words, f"--run=fold_{fold}"]), run)
+    dashboards = [re.findall(r"offline-run-\S+-(\w+)", " ".join(folders(run / "wandb"))) for run in runs]
+    assert [len(names) for names in dashboards] == [1, 2]
+    assert len(set(dashboards[1])) == 1 != len({*dashboards[0], *dashboards[1]})
+
+
+def test_an_ablation_is_a_line_of_a_file(submit, options, tmp_path):
+    overrides = tmp_path / "overrides.txt"
+    overrides.write_text("# weights of the window term\n\n--data.flip=0 --seed_everything=7\n--data.flip=1\n")
+    words = [str(overrides), *options(epochs=1)]
+    first, missing = submit("ablation.sbatch", *words, tasks=(1, 3), pause=0)
+    assert first.finish() == "COMPLETED", first.output
+    config = yaml.safe_load((tmp_path / "runs" / f"job_{first.number}" / "config.yaml").read_text())
+    assert (config["data"]["flip"], config["seed_everything"]) == (0.0, 7)
+    assert missing.finish() == "FAILED"
+    assert "overrides.txt has no line number 3" in missing.output
+
+
+def test_a_cancelled_job_saves_and_does_not_come_back(submit, options, tmp_path):
+    job = submit("fit.sbatch", *options("--data.workers=2"))
+    run = tmp_path / "runs" / f"job_{job.number}"
+    job.wait(lambda: steps(run) > 2, 200, "training")
+    job.cancel()
+    assert job.finish() == "CANCELLED"
+    job.wait(lambda: "interrupted: SIGTERM: saved at step" in job.output, 30, "saved")
+    assert job.Restarts == "0"
+    made = len((tmp_path / "diary").read_text().splitlines())
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == made

@@ -210,7 +210,7 @@ class EnhancementCLI(LightningCLI):
         log = CSVLogger(config.default_root_dir, name="", version=name, flush_logs_every_n_steps=10)
         given = config.logger if isinstance(config.logger, list) else [config.logger]
         loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
-        own: list[Callback] = []
+        own: list[Callback] = [callbacks.KeepPace()]
         if self.verb == "fit":
             own += [LearningRateMonitor(logging_interval="epoch"), callbacks.Speed(), callbacks.LastValidation()]
         if self.verb == "test":

@@ -15,6 +15,7 @@ FLOORS = [
     {"image"},
     {"features"},  # a generator may be guided by them
     {"data", "generators", "losses", "metrics", "schedule"},
+    {"sharding"},
     {"task"},
     {"callbacks"},
     {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards"},

@@ -2,6 +2,7 @@
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
+from hdr_lightning.callbacks.keep_pace import KeepPace
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
 from hdr_lightning.callbacks.loss_check import CheckLoss
@@ -16,6 +17,7 @@ __all__ = [
     "CheckLoss",
     "CountOpenings",
     "GradientGuard",
+    "KeepPace",
     "LastValidation",
     "LineProgress",
     "LossShares",

@@ -4,11 +4,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.strategies import DDPStrategy
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from hdr_lightning.callbacks.scale_guard import ScaleGuard, reduced
 from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.sharding import gradient_norm
 from hdr_lightning.task import EnhancementTask
 
 
@@ -40,7 +40,7 @@ class GradientGuard(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert isinstance(pl_module, EnhancementTask)
-        norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+        norm = gradient_norm(pl_module.parameters())
         pl_module.log("train/gradient_norm", norm)
         pl_module.gradient_norm = norm
         broke = ~norm.isfinite()

@@ -10,7 +10,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy, StrategyRegistry
 from lightning_utilities import apply_to_collection
 from torch import Tensor, distributed, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -53,8 +52,9 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         assert self.model is not None
-        options = StateDictOptions(full_state_dict=True, strict=strict)
-        set_model_state_dict(self.model, dict(checkpoint["state_dict"]), options=options)
+        held = self.model.state_dict()
+        shares = {name: _share(value, held.get(name)) for name, value in checkpoint["state_dict"].items()}
+        self.model.load_state_dict(shares, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
@@ -71,8 +71,8 @@ class ShardedStrategy(ModelParallelStrategy):
 StrategyRegistry.register("fsdp2", ShardedStrategy, description=ShardedStrategy.__doc__)
 
 
-def _share(value: Any, like: Tensor) -> Any:
-    """Of what an optimiser remembers of a parameter, the share of this device."""
+def _share(value: Any, like: Tensor | None) -> Any:
+    """The share of this device of something as large as a parameter."""
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
@@ -95,7 +95,7 @@ def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
         for tensor in (*module.parameters(), *module.buffers()):
             distributed.broadcast(tensor.detach(), group_src=0, group=group)
     for module in (*generator.blocks, generator):
-        fully_shard(module, mesh=mesh)
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)  # so that between steps there are shares alone
     if isinstance(generator, SideGenerator):
         register_fsdp_forward_method(generator, "forward_with_side")
 

@@ -139,6 +139,7 @@ class EnhancementCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
+        parser.add_lightning_class_args(callbacks.EffectiveBatch, "effective_batch")
         parser.add_lightning_class_args(callbacks.CheckLoss, "loss_check")
         parser.add_lightning_class_args(callbacks.LossShares, "loss_shares")
         parser.add_argument("--allow", type=str, default="", help="loss terms that may fail the check, by commas")

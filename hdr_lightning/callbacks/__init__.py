@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
+from hdr_lightning.callbacks.effective_batch import EffectiveBatch
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.callbacks.keep_pace import KeepPace
 from hdr_lightning.callbacks.last_validation import LastValidation
@@ -16,6 +17,7 @@ from hdr_lightning.callbacks.speed import Speed
 __all__ = [
     "CheckLoss",
     "CountOpenings",
+    "EffectiveBatch",
     "GradientGuard",
     "KeepPace",
     "LastValidation",

@@ -1,6 +1,7 @@
 """A generator that is spread over devices: every one holds a share of the weights, of their gradient and optimiser."""
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, SideGenerator
 
 
@@ -78,6 +80,26 @@ def _share(value: Any, like: Tensor | None) -> Any:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
+def refuse_strategy(strategy: object, precision: object, accelerator: object) -> None:
+    """Tell before anything is opened that a strategy cannot run here.
+
+    Args:
+        strategy: as configured, a name or a class with its arguments.
+        precision: of the training, as configured.
+        accelerator: as configured, by name.
+
+    Raises:
+        InputError: if it lacks a library, devices of its kind, or the precision.
+    """
+    if "deepspeed" in str(strategy).lower():
+        if find_spec("deepspeed") is None:
+            raise InputError("DeepSpeed is not installed: pip install 'hdr-lightning[deepspeed]'")
+        if accelerator == "cpu" or not torch.cuda.is_available():
+            raise InputError("DeepSpeed runs on NVIDIA GPUs alone: trainer.strategy=fsdp2 runs on CPUs, too")
+    if strategy == "fsdp2" and str(precision) in ("16-mixed", "16"):
+        raise InputError(f"fsdp2 does not train in {precision}: set trainer.precision to bf16-mixed")
+
+
 def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
     """Spread a generator over devices in place, block by block; a loss stays whole on each, its gradients averaged.
 
@@ -88,7 +110,7 @@ def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
     """
     if isinstance(generator, FSDPModule):
         return
-    device = torch.device(mesh.device_type, torch.cuda.current_device() if mesh.device_type == "cuda" else None)
+    device = torch.device("cuda", torch.cuda.current_device()) if mesh.device_type == "cuda" else torch.device("cpu")
     group = mesh.get_group()
     for module in (generator, loss):
         module.to(device)
@@ -106,7 +128,7 @@ def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
 
     for parameter in loss.parameters():
         if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(average)
+            parameter.register_post_accumulate_grad_hook(average)  # type: ignore[no-untyped-call]
 
 
 def whole(tensor: Tensor) -> Tensor:

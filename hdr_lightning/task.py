@@ -194,7 +194,7 @@ class EnhancementTask(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         norm, self.gradient_norm = self.gradient_norm, None
-        scaled = getattr(optimizer, "_step_supports_amp_scaling", False)  # gradients, by an optimiser that unscales them
+        scaled = getattr(optimizer, "_step_supports_amp_scaling", False)  # gradients, until its step
         if norm is not None and not scaled and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             clip_gradients(self.parameters(), gradient_clip_val, norm)
         else:

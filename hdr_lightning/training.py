@@ -29,6 +29,7 @@ from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses.verdict import LossCheck
 from hdr_lightning.progress import watched_live
+from hdr_lightning.sharding import refuse_strategy
 from hdr_lightning.task import EnhancementTask
 
 
@@ -186,6 +187,7 @@ class EnhancementCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb].trainer
+        refuse_strategy(config.strategy, config.precision, config.accelerator)
         # The other ranks learn of the folder from the first one.
         self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
         for logger in config.logger if isinstance(config.logger, list) else [config.logger]:
@@ -275,6 +277,7 @@ def run(words: Sequence[str]) -> Path | None:
         The folder of the run, on the first rank.
     """
     _hush()
+    _know_node()
     try:
         cli = EnhancementCLI([words[0].replace("-", "_"), *words[1:]])
     finally:
@@ -285,6 +288,12 @@ def run(words: Sequence[str]) -> Path | None:
         best = cli.folder / "checkpoints" / "best.ckpt"
         print(f"best checkpoint: {best}" if best.is_file() else f"run: {cli.folder}")
     return cli.folder
+
+
+def _know_node() -> None:
+    """Tell a second machine that it is none of the first: Lightning learns it late where nothing else sets ranks."""
+    if "RANK" not in os.environ and int(os.environ.get("NODE_RANK", "0")) > 0:
+        rank_zero_only.rank = max(rank_zero_only.rank, 1)  # type: ignore[attr-defined]
 
 
 def _hush() -> None:

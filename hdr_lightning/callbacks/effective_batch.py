@@ -44,8 +44,8 @@ class EffectiveBatch(Callback):
         numbers = {size: batches_a_step(self.samples, size, trainer.world_size) for size in sizes}
         if isinstance(trainer.strategy, DeepSpeedStrategy) and len(set(numbers.values())) > 1:
             raise InputError(
-                "DeepSpeed adds up the same number of batches in all stages: give all data.stages the batch size of the "
-                "first, or take another strategy"
+                "DeepSpeed adds up the same number of batches in all stages: give all data.stages one batch size, "
+                "or take another strategy"
             )
         trainer.accumulate_grad_batches = numbers[sizes[0]]  # what a strategy reads once
 

@@ -131,6 +131,13 @@ def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
             parameter.register_post_accumulate_grad_hook(average)  # type: ignore[no-untyped-call]
 
 
+def gather_by_block(generator: Generator) -> None:
+    """Have DeepSpeed's stage 3 gather the weights of a whole block at once: its layers are not called one by one."""
+    from deepspeed.utils import set_z3_leaf_modules
+
+    set_z3_leaf_modules(generator, list({type(block) for block in generator.blocks}))
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A tensor with all its values, of which this device may hold a share; all ranks are to ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from lightning import LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,7 +23,7 @@ from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import METRICS, PhotoMeans, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
-from hdr_lightning.sharding import ShardedStrategy, clip_gradients, shard
+from hdr_lightning.sharding import ShardedStrategy, clip_gradients, gather_by_block, shard
 
 
 class Evaluated(TypedDict):
@@ -122,6 +123,8 @@ class EnhancementTask(LightningModule):
         if isinstance(self.trainer.strategy, ShardedStrategy):
             assert self.device_mesh is not None
             shard(self.generator, self.loss, self.device_mesh["data_parallel"])
+        elif isinstance(self.trainer.strategy, DeepSpeedStrategy) and self.trainer.strategy.zero_stage_3:
+            gather_by_block(self.generator)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["loss"] = self.loss.progress

@@ -177,8 +177,10 @@ class EnhancementCLI(LightningCLI):
         if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
             raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.ckpt_path is not None:
-            path = find_checkpoint(Path(config.ckpt_path))
-            read_checkpoint(path)
+            path = Path(config.ckpt_path)
+            if not (path / "checkpoint").is_dir():  # of DeepSpeed, which alone reads it
+                path = find_checkpoint(path)
+                read_checkpoint(path)
             config.ckpt_path = str(path)
             rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
         if config.trainer.default_root_dir is None:

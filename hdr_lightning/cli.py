@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 import hdr_lightning
-from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
 
 TRAINER_VERBS = {
     "fit": "train a generator on pairs of photos",
@@ -74,7 +74,8 @@ def main(args: Sequence[str] | None = None) -> Any:
         What the verb made: for `fit`, `test` and the like the folder of the run, for others what their function gives.
 
     Raises:
-        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself.
+        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself, and with 75, 130
+            or 143 if a signal ended it.
     """
     words = list(sys.argv[1:] if args is None else args)
     verb = words[0] if words else "--help"
@@ -95,6 +96,9 @@ def main(args: Sequence[str] | None = None) -> Any:
     except RunStopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         raise SystemExit(1) from stop
+    except RunInterrupted as interrupt:
+        print(f"interrupted: {interrupt}", file=sys.stderr)
+        raise SystemExit(interrupt.code) from interrupt
     refuse(f"there is no verb {verb!r}; there are {', '.join([*TRAINER_VERBS, *OWN_VERBS])}")
 
 

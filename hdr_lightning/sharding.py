@@ -1,14 +1,15 @@
 """A generator that is spread over devices: every one holds a share of the weights, of their gradient and optimiser."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy, StrategyRegistry
+from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrategy, ParallelStrategy, StrategyRegistry
 from lightning_utilities import apply_to_collection
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -78,6 +79,52 @@ def _share(value: Any, like: Tensor | None) -> Any:
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
+class EvenPasses(LightningModule):
+    """A module with a generator that may be spread over devices, which then do not evaluate equally many photos.
+
+    A device that is out of photos while others have one left runs the generator on an empty picture: the others need
+    the weights that it holds, and would wait for ever. Nothing is measured of it. These are hooks of the module, which
+    come after those of callbacks: what these agree on over all devices comes first on all.
+    """
+
+    generator: Generator
+    _once_more_after = -1
+
+    def on_validation_start(self) -> None:
+        sanity = self.trainer.sanity_checking
+        self._count(self.trainer.num_sanity_val_batches if sanity else self.trainer.num_val_batches)
+
+    def on_test_start(self) -> None:
+        self._count(self.trainer.num_test_batches)
+
+    def on_predict_start(self) -> None:
+        self._count(self.trainer.num_predict_batches)
+
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._keep_pace(batch_idx)
+
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._keep_pace(batch_idx)
+
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._keep_pace(batch_idx)
+
+    def _count(self, batches: Sequence[int | float]) -> None:
+        """Shares of photos differ by one at most."""
+        strategy, own = self.trainer.strategy, int(sum(batches))
+        self._once_more_after = -1
+        if isinstance(strategy, (ShardedStrategy, DeepSpeedStrategy)):
+            most = strategy.reduce(torch.tensor(own, device=strategy.root_device), reduce_op="max")
+            self._once_more_after = own - 1 if own < most else -1
+
+    def _keep_pace(self, batch_idx: int) -> None:
+        if batch_idx == self._once_more_after:
+            shape = (1, self.generator.in_channels, self.generator.stride, self.generator.stride)
+            dtype = next(self.generator.parameters()).dtype
+            with self.trainer.precision_plugin.forward_context():
+                self(torch.zeros(shape, device=self.device, dtype=dtype))
 
 
 def refuse_strategy(strategy: object, precision: object, accelerator: object) -> None:

@@ -7,7 +7,6 @@ from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Float
-from lightning import LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -23,7 +22,7 @@ from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import METRICS, PhotoMeans, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
-from hdr_lightning.sharding import ShardedStrategy, clip_gradients, gather_by_block, shard
+from hdr_lightning.sharding import EvenPasses, ShardedStrategy, clip_gradients, gather_by_block, shard
 
 
 class Evaluated(TypedDict):
@@ -40,7 +39,7 @@ class Evaluated(TypedDict):
     untouched: dict[str, Float[Tensor, " n"]] | None
 
 
-class EnhancementTask(LightningModule):
+class EnhancementTask(EvenPasses):
     """Learn to turn a source photo into its edited target.
 
     Args:

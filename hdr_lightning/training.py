@@ -11,16 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
+import yaml
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.plugins import TorchCheckpointIO
 
 from hdr_lightning import callbacks
+from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.cli import refuse
 from hdr_lightning.data.files import writing
 from hdr_lightning.data.module import PairDataModule
@@ -29,7 +29,10 @@ from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses.verdict import LossCheck
 from hdr_lightning.progress import watched_live
+from hdr_lightning.run_folder import NamedRun, claim_folder
+from hdr_lightning.run_log import RunLog
 from hdr_lightning.sharding import refuse_strategy
+from hdr_lightning.signals import SIGNALS
 from hdr_lightning.task import EnhancementTask
 
 
@@ -49,6 +52,22 @@ class TrainingParser(LightningArgumentParser):
 class SaveConfig(SaveConfigCallback):
     """Save the whole configuration as `config.yaml` of the run, and with every logger that shows it."""
 
+    def __init__(self, parser: LightningArgumentParser, config: Namespace) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        folder = trainer.log_dir  # asked on every rank, as it is sent to all
+        if trainer.is_global_zero and folder is not None:
+            config = self.config.clone()
+            config.run = None  # trains again, and does not go on with this run
+            if config.get("ckpt_path") and Path(folder) in Path(config.ckpt_path).parents:
+                config.ckpt_path = None
+            path, text = Path(folder) / self.config_filename, self.parser.dump(config, skip_none=False)
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                with writing(path) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
+        super().setup(trainer, pl_module, stage)
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         config = self.config.as_dict()
         for logger in trainer.loggers:
@@ -56,12 +75,12 @@ class SaveConfig(SaveConfigCallback):
                 logger.log_hyperparams(config)
 
 
-class DurableCheckpointIO(TorchCheckpointIO):
-    """Checkpoints written whole or not at all; Lightning's own pass through a temporary folder elsewhere, unsynced."""
+class FinishedBeforeError(Exception):
+    """The run was finished by an earlier command, and there is nothing to do."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with writing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
 
 
 class CheckingTrainer(Trainer):
@@ -102,6 +121,8 @@ class EnhancementCLI(LightningCLI):
     def __init__(self, args: Sequence[str]) -> None:
         self.verb = args[0]
         self.folder: Path | None = None
+        self.named: NamedRun | None = None
+        self.loops: dict[str, Any] | None = None  # of the checkpoint from which a run goes on in its own folder
         try:
             super().__init__(
                 EnhancementTask,
@@ -114,9 +135,18 @@ class EnhancementCLI(LightningCLI):
                 args=list(args),
                 auto_configure_optimizers=False,
             )
+            self._leave_run(finished=True)
         except BaseException:
+            self._leave_run(finished=False)
             self._drop_empty_folder()
             raise
+
+    def _leave_run(self, finished: bool) -> None:
+        if self.named is not None:
+            if finished:
+                early = any(each.wait_count >= each.patience for each in self.trainer.early_stopping_callbacks)
+                self.named.finish(self.trainer.current_epoch, early)
+            self.named.release()
 
     def _drop_empty_folder(self) -> None:
         """A run that failed before it began has nothing to keep."""
@@ -137,7 +167,14 @@ class EnhancementCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(callbacks.SavePoints, "save_points")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it",
+        )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
         parser.add_lightning_class_args(callbacks.EffectiveBatch, "effective_batch")
@@ -152,7 +189,6 @@ class EnhancementCLI(LightningCLI):
                 "checkpoint.monitor": "val/psnr",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
                 "checkpoint.enable_version_counter": False,
                 "early_stopping.monitor": "val/psnr",
                 "early_stopping.mode": "max",
@@ -176,22 +212,38 @@ class EnhancementCLI(LightningCLI):
         config = self.config[self.verb]
         if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
             raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
+        if config.trainer.default_root_dir is None:
+            name = Path(str(config.config[-1])).stem if config.config else "default"
+            config.trainer.default_root_dir = str(Path("runs") / name)
+        if config.run is not None and self.verb == "fit":
+            self._go_on()
         if config.ckpt_path is not None:
             path = Path(config.ckpt_path)
             if not (path / "checkpoint").is_dir():  # of DeepSpeed, which alone reads it
                 path = find_checkpoint(path)
-                read_checkpoint(path)
+                checkpoint = read_checkpoint(path)
+                if self.folder is not None and self.folder in path.parents:
+                    self.loops = checkpoint["loops"]
             config.ckpt_path = str(path)
             rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
-        if config.trainer.default_root_dir is None:
-            name = Path(str(config.config[-1])).stem if config.config else "default"
-            config.trainer.default_root_dir = str(Path("runs") / name)
+
+    def _go_on(self) -> None:
+        """Take the folder of a named run, and its newest checkpoint where it has one."""
+        config = self.config[self.verb]
+        self.named = NamedRun(Path(config.trainer.default_root_dir), config.run)
+        self.folder = self.named.folder
+        if self.named.is_finished(config.trainer.max_epochs):
+            raise FinishedBeforeError(self.folder)
+        whole = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.verb]
+        newest = self.named.checkpoint(whole)
+        if newest is not None:
+            config.ckpt_path = str(newest)
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb].trainer
         refuse_strategy(config.strategy, config.precision, config.accelerator)
-        # The other ranks learn of the folder from the first one.
-        self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
+        if self.folder is None:  # the other ranks learn of it from the first one
+            self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
         for logger in config.logger if isinstance(config.logger, list) else [config.logger]:
             if not isinstance(logger, Namespace):
                 continue
@@ -199,6 +251,8 @@ class EnhancementCLI(LightningCLI):
                 raise InputError("W&B is not installed: pip install 'hdr-lightning[wandb]'")
             if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
                 logger.init_args.save_dir = str(self.folder.absolute())  # W&B writes from a process of its own
+            if self.named is not None and logger.class_path.endswith("WandbLogger") and logger.init_args.id is None:
+                logger.init_args.id = self.named.dashboard_id()
 
     def instantiate_classes(self) -> None:
         try:
@@ -212,12 +266,13 @@ class EnhancementCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.verb].trainer
         name = self.folder.name if self.folder else self.verb
-        log = CSVLogger(config.default_root_dir, name="", version=name, flush_logs_every_n_steps=10)
+        log = RunLog(Path(config.default_root_dir), name, self.loops)
         given = config.logger if isinstance(config.logger, list) else [config.logger]
         loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
-        own: list[Callback] = [callbacks.KeepPace()]
+        own: list[Callback] = []
         if self.verb == "fit":
-            own += [LearningRateMonitor(logging_interval="epoch"), callbacks.Speed(), callbacks.LastValidation()]
+            own += [callbacks.ExactResume(), LearningRateMonitor(logging_interval="epoch")]
+            own += [callbacks.Speed(), callbacks.LastValidation()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
         if self.verb == "predict":
@@ -225,8 +280,11 @@ class EnhancementCLI(LightningCLI):
         if config.enable_progress_bar is not False and not watched_live():
             own += [callbacks.LineProgress()]
         config.callbacks = [*(config.callbacks or []), *own]
-        config.plugins = [*(config.plugins or []), DurableCheckpointIO()]
-        return super().instantiate_trainer(logger=loggers, **kwargs)
+        config.plugins = [*(config.plugins or []), CheckpointWriter()]
+        trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        # How many batches make a step is to be known to those that count them.
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, callbacks.EffectiveBatch))  # type: ignore[attr-defined]
+        return trainer
 
 
 def class_error(message: str) -> str:
@@ -246,29 +304,6 @@ def class_error(message: str) -> str:
     return f"{found[1]} {reason}".strip()
 
 
-def claim_folder(root: Path, verb: str) -> Path:
-    """Make the folder of a run, one that no other run has: `fit_0`, `fit_1`, ...
-
-    Raises:
-        InputError: if it cannot be made.
-    """
-    number = 0
-    while True:
-        folder = root / f"{verb}_{number}"
-        try:
-            folder.mkdir(parents=True)
-        except (FileExistsError, NotADirectoryError):
-            number += 1
-            if not root.is_dir():
-                raise InputError(f"{root} is a file: set trainer.default_root_dir to a folder") from None
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be made ({error.strerror}): set trainer.default_root_dir to a folder you may write"
-            ) from None
-        else:
-            return folder
-
-
 def run(words: Sequence[str]) -> Path | None:
     """Run a verb of the trainer.
 
@@ -281,15 +316,24 @@ def run(words: Sequence[str]) -> Path | None:
     _hush()
     _know_node()
     try:
-        cli = EnhancementCLI([words[0].replace("-", "_"), *words[1:]])
+        with SIGNALS.listening():
+            folder = EnhancementCLI([words[0].replace("-", "_"), *words[1:]]).folder
+    except FinishedBeforeError as finished:
+        folder = finished.folder
+        rank_zero_info(f"{folder} is finished: for more, raise trainer.max_epochs; for another run, give another --run")
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:
             wandb.finish()  # else the next run of this process would go on in the dashboard of this one
-    if cli.folder is not None:
-        best = cli.folder / "checkpoints" / "best.ckpt"
-        print(f"best checkpoint: {best}" if best.is_file() else f"run: {cli.folder}")
-    return cli.folder
+    if folder is not None:
+        _tell(folder)
+    return folder
+
+
+@rank_zero_only
+def _tell(folder: Path) -> None:
+    best = folder / "checkpoints" / "best.ckpt"
+    print(f"best checkpoint: {best}" if best.is_file() else f"run: {folder}")
 
 
 def _know_node() -> None:
@@ -309,6 +353,8 @@ def _hush() -> None:
         "Experiment logs directory .* exists and is not empty",  # the logger shares the folder of the run
         "Found .* module\\(s\\) in eval mode",  # the frozen part of a generator
         ".*does not have many workers",  # data.workers is the user's choice
+        "The `srun` command is available",  # whoever has SLURM may well train without it
+        "Checkpoint directory .* exists and is not empty",  # of a run that goes on
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

@@ -11,12 +11,13 @@ PACKAGE = Path(hdr_lightning.__file__).parent
 
 FLOORS = [
     {"errors", "progress"},
+    {"signals"},
     {"tensors"},  # files of weights, for generators and losses
     {"image"},
     {"features"},  # a generator may be guided by them
     {"data", "generators", "losses", "metrics", "schedule"},
-    {"sharding"},
-    {"task"},
+    {"checkpoints", "run_log", "sharding"},
+    {"run_folder", "task"},
     {"callbacks"},
     {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards"},
     {"cli"},

@@ -74,6 +74,7 @@ class TestFit:
             "loss_check.png",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",
+            "checkpoints/last_1.ckpt",
             *(f"pictures/epoch_{epoch:04d}.jpg" for epoch in range(6)),
         }
 

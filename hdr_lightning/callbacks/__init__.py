@@ -2,8 +2,8 @@
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
 from hdr_lightning.callbacks.effective_batch import EffectiveBatch
+from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
-from hdr_lightning.callbacks.keep_pace import KeepPace
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
 from hdr_lightning.callbacks.loss_check import CheckLoss
@@ -11,6 +11,7 @@ from hdr_lightning.callbacks.loss_shares import LossShares
 from hdr_lightning.callbacks.photo_writer import PhotoWriter
 from hdr_lightning.callbacks.previews import Previews
 from hdr_lightning.callbacks.report import Report
+from hdr_lightning.callbacks.save_points import SavePoints
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
 
@@ -18,14 +19,15 @@ __all__ = [
     "CheckLoss",
     "CountOpenings",
     "EffectiveBatch",
+    "ExactResume",
     "GradientGuard",
-    "KeepPace",
     "LastValidation",
     "LineProgress",
     "LossShares",
     "PhotoWriter",
     "Previews",
     "Report",
+    "SavePoints",
     "ScaleGuard",
     "Speed",
 ]

@@ -1,5 +1,7 @@
 """Keep the number of samples behind a step of the optimiser, however many devices share them."""
 
+from typing import Any
+
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.strategies import DeepSpeedStrategy
@@ -26,6 +28,7 @@ class EffectiveBatch(Callback):
             raise InputError(f"effective_batch.samples is to be 0 or more, got {samples}")
         self.samples = samples
         self._batches = 0
+        self._fitting = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """See that it works out in every stage, before anything is trained.
@@ -33,7 +36,8 @@ class EffectiveBatch(Callback):
         Raises:
             InputError: if it does not, or the number of batches is given, too.
         """
-        if not self.samples or stage != "fit":
+        self._fitting = self.samples > 0 and stage == "fit"
+        if not self._fitting:
             return
         if trainer.accumulate_grad_batches != 1:
             raise InputError(
@@ -49,16 +53,19 @@ class EffectiveBatch(Callback):
             )
         trainer.accumulate_grad_batches = numbers[sizes[0]]  # what a strategy reads once
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._set(trainer, checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer)
+        self._set(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer)
+        self._set(trainer, trainer.current_epoch)
 
-    def _set(self, trainer: Trainer) -> None:
-        if not self.samples:
+    def _set(self, trainer: Trainer, epoch: int) -> None:
+        if not self._fitting:
             return
-        size = _stages(trainer).at(trainer.current_epoch)[0].batch_size
+        size = _stages(trainer).at(epoch)[0].batch_size
         trainer.accumulate_grad_batches = batches_a_step(self.samples, size, trainer.world_size)
         if trainer.accumulate_grad_batches != self._batches:
             self._batches = trainer.accumulate_grad_batches

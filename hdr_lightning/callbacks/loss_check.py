@@ -20,6 +20,8 @@ from hdr_lightning.task import EnhancementTask
 class CheckLoss(Callback):
     """Before the first step, look at each loss term on some pairs of the run and on hard pictures; refuse a sick one.
 
+    A run that goes on is not looked at again.
+
     Writes `loss_check.json` and `loss_check.png` into the folder of the run.
 
     Args:
@@ -37,7 +39,7 @@ class CheckLoss(Callback):
         self.allow = [name for name in (allow.split(",") if isinstance(allow, str) else allow) if name]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.pairs:
+        if self.pairs and trainer.ckpt_path is None:  # a run that goes on is not refused for what it has learned since
             assert isinstance(pl_module, EnhancementTask)
             assert isinstance(trainer.datamodule, PairDataModule)  # type: ignore[attr-defined]
             self.check(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]

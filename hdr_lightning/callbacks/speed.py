@@ -21,6 +21,9 @@ class Speed(Callback):
         self._started = self._ended = 0.0
         self._samples = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # which is not called where a run goes on within an epoch
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.monotonic()
         self._samples = 0

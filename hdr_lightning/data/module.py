@@ -333,6 +333,8 @@ class PairDataModule(LightningDataModule):
             # Loaders that are made anew for a stage may crash with both (pytorch issue 91252).
             persistent_workers=self.workers > 0 and len(self.stages) == 1,
             pin_memory=torch.cuda.is_available(),
+            # Seeds workers, whose samples do not depend on it: the random numbers of torch are left to the training.
+            generator=torch.Generator(),
         )
 
     def training_pairs(self, number: int) -> Iterator[Pair]:

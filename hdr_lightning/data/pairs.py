@@ -152,16 +152,27 @@ class EpochSampler(Sampler[Draw]):
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
+        self.resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
         self.epoch = epoch
 
+    def resume(self, epoch: int, done: int) -> None:
+        """Leave out the photos of an epoch that all ranks together have drawn already."""
+        self.resumed = (epoch, done)
+
+    @property
+    def done(self) -> int:
+        """Photos of this epoch that were drawn before it was resumed."""
+        epoch, done = self.resumed
+        return done if epoch == self.epoch else 0
+
     def _indices(self) -> Int64[np.ndarray, " share"]:
         if not self.shuffle:
             return np.arange(self.rank, self.count, self.ranks)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        even = self.count - self.count % self.ranks
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)[self.done :]
+        even = len(order) - len(order) % self.ranks
         return order[self.rank : even : self.ranks]
 
     def __len__(self) -> int:
@@ -175,11 +186,36 @@ class EpochSampler(Sampler[Draw]):
 
 
 class EpochLoader(DataLoader[Pair]):
-    """A loader that begins when its first batch is asked for.
+    """A loader that begins when its first batch is asked for, and goes on in the middle of an epoch.
 
     The trainer makes iterators that it throws away, and when it resumes it makes one before it knows the epoch: workers
     that began at once would read for nothing, or in the order of another epoch.
     """
 
+    _place = (0, 0)
+
     def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
-        yield from super().__iter__()
+        if not isinstance(self.sampler, EpochSampler):  # the trainer wraps that of `predict`
+            yield from super().__iter__()
+            return
+        epoch, done = self.sampler.epoch, self.sampler.done
+        for number, batch in enumerate(super().__iter__(), start=1):
+            self._place = (epoch, done + number * self.share)
+            yield batch
+
+    @property
+    def share(self) -> int:
+        """Samples that all ranks together take with a batch each."""
+        assert isinstance(self.sampler, EpochSampler) and self.batch_size is not None
+        return self.batch_size * self.sampler.ranks
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the training, counted in samples of all ranks, so that another number of them can go on."""
+        assert isinstance(self.sampler, EpochSampler)
+        epoch, samples = self._place
+        return {"epoch": epoch, "samples": samples, "share": self.share, "count": self.sampler.count}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there."""
+        assert isinstance(self.sampler, EpochSampler)
+        self.sampler.resume(state_dict["epoch"], state_dict["samples"])

@@ -43,7 +43,9 @@ def trainer(epoch=0, accumulate=1, world_size=2):
 @pytest.mark.parametrize("hook", ["on_train_start", "on_train_epoch_start"])
 def test_each_stage_has_its_own_number_also_after_a_resume(epoch, batches, hook):
     there = trainer(epoch)
-    getattr(EffectiveBatch(16), hook)(there, Mock(spec=LightningModule))
+    callback = EffectiveBatch(16)
+    callback.setup(there, Mock(spec=LightningModule), "fit")
+    getattr(callback, hook)(there, Mock(spec=LightningModule))
     assert there.accumulate_grad_batches == batches
 
 

@@ -26,6 +26,7 @@ model:
       refiner:
         class_path: hdr_lightning.generators.Restormer
         init_args: {dim: 4, num_blocks: [1, 1, 1, 1], num_refinement_blocks: 1, heads: [1, 1, 2, 2]}
+  optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 2.0e-4}}
   loss:
     class_path: hdr_lightning.losses.CompositeLoss
     init_args:
@@ -141,6 +142,12 @@ class TestBoth:
         assert_same_state(last(first), last(main([*words, f"--ckpt_path={two / 'checkpoints' / 'last.ckpt'}"])))
 
     @pytest.mark.parametrize("verb", ["validate", "test"])
+    def test_go_on_in_the_middle_of_an_epoch_of_one_device(self, strategy, longer, demo, tmp_path):
+        one = fit(tmp_path / "one", demo, "--trainer.max_epochs=4", "--trainer.max_steps=4")
+        start = f"--ckpt_path={one / 'checkpoints' / 'last.ckpt'}"
+        two = fit(tmp_path / "two", demo, "--trainer.max_epochs=4", start, strategy=strategy)
+        assert_same_state(last(longer), last(two))
+
     def test_measure_an_odd_number_of_photos_exactly(self, strategy, verb, alone, demo, tmp_path):
         words = [verb, *TINY, f"--data.pairs={demo}", *SHARED, f"--ckpt_path={alone}"]
         one = main([*words, f"--trainer.default_root_dir={tmp_path / 'one'}"])

@@ -1,0 +1,132 @@
+"""Checkpoint files: written whole or not at all, by a thread, and checked before they are trusted."""
+
+import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+
+from hdr_lightning.data.files import writing
+from hdr_lightning.errors import InputError
+
+LAST = "last"
+"""Name of the newest checkpoint of a run, without suffix; `last_1` is the one before."""
+
+
+class CheckpointWriter(TorchCheckpointIO):
+    """Saves checkpoints while the training goes on: their values are copied at once, and written by a thread.
+
+    A file is written beside its name, read back against the checksums that it holds, synced, and renamed. A save that
+    fails is told when the next one begins, or by `wait`; the files before stay.
+
+    Attributes:
+        keep: how many of the newest checkpoints (`last.ckpt`, `last_1.ckpt`, ...) stay.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep = 2
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._under_way: Future[None] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        failure = self.wait()  # one at a time: a slow disk must not fill the memory with copies
+        if failure is not None:
+            rank_zero_warn(f"{failure}. The training goes on, and the checkpoints before are as they were")
+        copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+        self._under_way = self._thread.submit(_write, copy, Path(path), self.keep)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way."""
+        return self._under_way is not None and not self._under_way.done()
+
+    def wait(self) -> InputError | None:
+        """Wait for the save under way, if there is one.
+
+        Returns:
+            Why it failed.
+        """
+        under_way, self._under_way = self._under_way, None
+        failure = None if under_way is None else under_way.exception()
+        if failure is not None and not isinstance(failure, InputError):
+            raise failure
+        return failure
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        self.wait()
+        super().remove_checkpoint(path)
+
+    def teardown(self) -> None:
+        failure = self.wait()
+        if failure is not None:
+            rank_zero_warn(str(failure))
+
+
+def _write(checkpoint: dict[str, Any], path: Path, keep: int) -> None:
+    with writing(path) as temporary:
+        try:
+            torch.save(checkpoint, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+        if not is_sound(temporary):
+            raise OSError("what was read back is not what was written")
+        if path.stem == LAST:
+            _make_room(path, keep)
+
+
+def _make_room(path: Path, keep: int) -> None:
+    """Rename the newest checkpoints to older ones. A process that dies in between leaves all of them whole."""
+    for age in range(keep - 1, 0, -1):
+        younger = path.with_stem(f"{LAST}_{age - 1}") if age > 1 else path
+        if younger.exists():
+            younger.replace(path.with_stem(f"{LAST}_{age}"))
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a checkpoint is what was written: its archive holds a CRC-32 of every part."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+        return False
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Find what a run goes on from, and sweep what a process that died left half written.
+
+    Args:
+        folder: of checkpoints.
+
+    Returns:
+        The newest one that is sound; damaged ones are renamed and told. Nothing where there is none at all.
+
+    Raises:
+        InputError: if there are some, and all are damaged.
+    """
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            part.unlink()
+    ages = {0: folder / f"{LAST}.ckpt"} | {int(path.stem.split("_")[1]): path for path in folder.glob(f"{LAST}_?.ckpt")}
+    damaged = list(folder.glob("*.damaged"))
+    for _, path in sorted(ages.items()):
+        if not path.is_file():
+            continue
+        if is_sound(path):
+            return path
+        damaged.append(path.with_name(f"{path.name}.damaged"))
+        with suppress(FileNotFoundError):  # another process of the run was faster
+            path.replace(damaged[-1])
+        rank_zero_warn(f"{path} is damaged, and is now {damaged[-1].name}: the checkpoint before it is taken")
+    if damaged:
+        raise InputError(
+            f"{folder}: every checkpoint is damaged ({', '.join(path.name for path in damaged)}): begin anew with "
+            "another --run, from best.ckpt if you like (--ckpt_path)"
+        )
+    return None

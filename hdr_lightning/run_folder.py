@@ -1,0 +1,161 @@
+"""The folder of a run: a new one, or one that a run goes on in."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from hdr_lightning.checkpoints import newest_checkpoint
+from hdr_lightning.data.files import writing
+from hdr_lightning.errors import InputError
+
+MAY_CHANGE = ("model.init_from", "data.batch_size", "data.workers", "data.cache", "data.check", "data.depth_folder")
+"""Keys of model and data that may change while a run goes on: where it started, how its photos are read."""
+
+
+class NamedRun:
+    """A run that the same command starts, continues and, once it is finished, leaves alone.
+
+    Args:
+        root: folder of runs.
+        name: of this one.
+
+    Attributes:
+        folder: `root/name`.
+
+    Raises:
+        InputError: if the name is none of a folder, or another process trains this run.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        if not name or Path(name).name != name:
+            raise InputError(f"--run is the name of a folder below {root}, got {name!r}: leave out / and ..")
+        self.folder = root / name
+        self._book = self.folder / "run.json"
+        self._lock = FileLock(root / f".{name}.lock", timeout=0)
+        self._claim()
+
+    @rank_zero_only
+    def _claim(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.folder} is being trained by another process: wait for it, or give another --run"
+            ) from None
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    def release(self) -> None:
+        """Let another process train it."""
+        self._lock.release()
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is known of the run beside its files."""
+        return json.loads(self._book.read_text(encoding="utf-8")) if self._book.is_file() else {}
+
+    @rank_zero_only
+    def _note(self, news: dict[str, Any]) -> None:
+        with writing(self._book) as temporary:
+            temporary.write_text(json.dumps(self.notes | news, indent=2), encoding="utf-8")
+
+    def is_finished(self, epochs: int | None) -> bool:
+        """Whether nothing is left to train, of so many epochs in all."""
+        finished = self.notes.get("finished")
+        if finished is None:
+            return False
+        more = epochs is None or epochs < 0 or epochs > finished["epochs"]
+        return finished["early"] or not more
+
+    def finish(self, epochs: int, early: bool) -> None:
+        """Note that the training is over.
+
+        Args:
+            epochs: that were trained.
+            early: whether the early stopping ended it.
+        """
+        self._note({"finished": {"epochs": epochs, "early": early}})
+
+    def checkpoint(self, config: dict[str, Any]) -> Path | None:
+        """What the run goes on from; nothing where it has not saved yet.
+
+        Args:
+            config: the whole configuration.
+
+        Raises:
+            InputError: if the configuration makes another experiment of the run, or every checkpoint is damaged.
+        """
+        found = newest_checkpoint(self.folder / "checkpoints")
+        saved = self.folder / "config.yaml"
+        if found is not None and saved.is_file():
+            named = {key: value for key, value in config.items() if key not in ("run", "ckpt_path", "config")}
+            changed = _differences(yaml.safe_load(saved.read_text(encoding="utf-8")), named)
+            _refuse_other_experiment(changed, self.folder)
+        return found
+
+    def dashboard_id(self) -> str:
+        """The name under which W&B knows the run, however often it is started."""
+        if "wandb" not in self.notes:
+            self._note({"wandb": uuid.uuid4().hex[:8]})
+        return str(self.notes.get("wandb", ""))
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Values that both name, and that differ: by key."""
+    flat, other = _flat(before), _flat(now)
+    return {key: (flat[key], other[key]) for key in sorted(flat.keys() & other.keys()) if flat[key] != other[key]}
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value for name, part in config.items() for key, value in _flat(part, f"{prefix}.{name}".strip(".")).items()
+    }
+
+
+def _refuse_other_experiment(changed: dict[str, tuple[Any, Any]], folder: Path) -> None:
+    told = {key: f"{key}: {before} -> {now}" for key, (before, now) in changed.items()}
+    other = [
+        text for key, text in told.items() if key.startswith(("model.", "data.")) and not key.startswith(MAY_CHANGE)
+    ]
+    if other:
+        raise InputError(
+            f"{folder} was trained with another configuration ({'; '.join(other)}): go on with that, or begin "
+            "anew with another --run, from its weights if you like (--ckpt_path, --model.init_from)"
+        )
+    if told:
+        rank_zero_info(f"changed since the run began: {'; '.join(told.values())}")
+
+
+def claim_folder(root: Path, verb: str) -> Path:
+    """Make the folder of a run, one that no other run has: `fit_0`, `fit_1`, ...
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    number = 0
+    while True:
+        folder = root / f"{verb}_{number}"
+        try:
+            folder.mkdir(parents=True)
+        except (FileExistsError, NotADirectoryError):
+            number += 1
+            if not root.is_dir():
+                raise InputError(f"{root} is a file: set trainer.default_root_dir to a folder") from None
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        else:
+            return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{folder}: cannot be made ({error.strerror}): set trainer.default_root_dir to a folder you may write"
+    )

@@ -1,0 +1,192 @@
+"""A run that is interrupted and started again makes the steps that the undisturbed one makes, to the last bit."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+
+from hdr_lightning.cli import main
+
+VARIED = ["--data.turns=0.5", "--data.exposure=0.5", "--data.cutmix=0.3", "--data.batch_size=1"]
+"""Everything that draws random numbers on the way to a sample."""
+
+
+def options(demo, root, *more):
+    return ["fit", *TINY, *VARIED, f"--data.pairs={demo}", f"--trainer.default_root_dir={root}", "--run=one", *more]
+
+
+def fit(words, leave=None, code=None):
+    """Run to the end, or until a signal after some steps ends it."""
+    if leave is not None:
+        words = [*words, f"--trainer.callbacks+={json.dumps(leave)}"]
+    if code is None:
+        return main(words)
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == code
+    return None
+
+
+def after(steps, **more):
+    return {"class_path": "disturbances.Leave", "init_args": {"steps": steps, **more}}
+
+
+def table(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (row["step"], name): row[name]
+        for row in rows
+        for name in row
+        if row[name] and name.startswith(("train/", "val/")) and "per_second" not in name and "memory" not in name
+    }
+
+
+def assert_equal(first, second):
+    """Weights, optimiser, random numbers, counters and log of two runs."""
+    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (first, second)]
+    for state in states:
+        for each in state["random"]:
+            del each["python"]  # which libraries use while they are imported
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "random", "loss", "loops", "global_step", "ema"):
+        assert_same(*(state.get(part) for state in states), part)
+    assert table(first) == table(second)
+
+
+def assert_same(one, other, where):
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}.{index}")
+    else:
+        assert one == other or one != one, where
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.mark.parametrize(
+    ("leave", "more"),
+    [
+        (after(3), []),  # within the first epoch of 6 steps
+        (after(8), ["--data.workers=2"]),
+        (after(6), []),  # at its end: the validation is still to come
+        (after(5, validating=True), ["--data.validation=0.3"]),  # and has begun
+        (after(5, number=int(signal.SIGTERM)), ["--trainer.accumulate_grad_batches=2"]),
+        (after(2), ["--trainer.val_check_interval=2", "--trainer.check_val_every_n_epoch=1"]),
+        (after(6), ["--trainer.check_val_every_n_epoch=2"]),  # at the end of an epoch without validation
+        (after(4), ["--trainer.max_steps=14", "--trainer.max_epochs=9"]),
+        (after(7), ['--data.stages=[{"epoch": 1, "crop": 20, "batch_size": 2}]']),
+    ],
+)
+def test_it_goes_on_bit_for_bit(demo, tmp_path, leave, more):
+    words = [*more] if any("max_epochs" in word for word in more) else [*more, "--trainer.max_epochs=3"]
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    code = 143 if leave["init_args"].get("number") else 75
+    fit(options(demo, tmp_path / "b", *words), leave, code)
+    assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
+
+
+def test_a_finished_run_is_left_alone_and_goes_on_where_more_is_asked(demo, tmp_path, caplog):
+    folder = fit(options(demo, tmp_path, "--trainer.max_epochs=1"))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert fit(options(demo, tmp_path, "--trainer.max_epochs=1")) == folder
+    assert "is finished" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    fit(options(demo, tmp_path, "--trainer.max_epochs=2"))
+    assert "changed since the run began: trainer.max_epochs: 1 -> 2" in caplog.text
+    assert {row for row, name in table(folder) if name == "train/loss"} == {str(step) for step in range(12)}
+
+
+def test_another_experiment_under_the_same_name_is_refused(demo, tmp_path, capsys):
+    fit(options(demo, tmp_path, "--trainer.max_epochs=2"), after(3), 75)
+    fit(options(demo, tmp_path, "--trainer.max_epochs=2", "--data.turns=0.25"), code=2)
+    assert "another configuration (data.turns: 0.5 -> 0.25)" in capsys.readouterr().err
+
+
+def test_early_stopping_is_not_forgotten(demo, tmp_path):
+    words = ["--trainer.max_epochs=9", "--early_stopping.patience=1", "--early_stopping.min_delta=50"]
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    # Stopped after the second epoch was saved, and before the run was noted as finished.
+    stopped = fit(options(demo, tmp_path / "b", *words))
+    (stopped / "run.json").unlink()
+    assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
+
+
+def test_the_dashboard_knows_it_as_one_run(demo, tmp_path):
+    pytest.importorskip("wandb")
+    words = options(demo, tmp_path, "--trainer.max_epochs=2", "--trainer.logger=WandbLogger")
+    words.append("--trainer.logger.offline=true")
+    fit(words, after(3), 75)
+    folder = fit(words)
+    names = [path.name for path in (folder / "wandb").glob("offline-run-*")]
+    assert len(names) == 2
+    assert {name.rpartition("-")[2] for name in names} == {json.loads((folder / "run.json").read_text())["wandb"]}
+
+
+def fit_apart(words, folder, leave=None, code=0, ranks=2):
+    words = [*words, f"--trainer.devices={ranks}", "--trainer.strategy=ddp"] if ranks > 1 else list(words)
+    words += [f"--trainer.callbacks+={json.dumps(leave)}"] if leave else []
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "hdr_lightning", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stderr
+
+
+def test_two_processes_go_on_bit_for_bit(demo, tmp_path):
+    """A signal to one of them ends both."""
+    more = [
+        "--trainer.max_epochs=3",
+        "--data.workers=1",
+        "--data.test=2",
+        "--data.validation=0.3",
+        "--data.batch_size=1",
+    ]
+    words = {name: options(demo, tmp_path / name, *more) for name in "ab"}
+    fit_apart(words["a"], tmp_path)
+    told = fit_apart(words["b"], tmp_path, {"class_path": "disturbances.LeaveOnOne", "init_args": {"steps": 4}}, 75)
+    assert "interrupted: SIGUSR1: saved at step 4" in told
+    fit_apart(words["b"], tmp_path)
+    assert_equal(tmp_path / "a" / "one", tmp_path / "b" / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after_"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_the_same_epoch(demo, tmp_path, monkeypatch, before, after_):
+    """No photo of the epoch is seen twice, and none is left out."""
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen.txt"))
+    more = [
+        "--trainer.max_epochs=2",
+        "--data.test=2",
+        "--data.validation=0.2",
+        "--data.batch_size=1",
+        "--data.cutmix=0",
+    ]
+    words = [*options(demo, tmp_path, *more), '--trainer.callbacks+={"class_path": "disturbances.Seen"}']
+    steps = {"class_path": "disturbances.Leave", "init_args": {"steps": 2}}
+    fit_apart(words, tmp_path, steps, 75, ranks=before)
+    told = fit_apart(words, tmp_path, ranks=after_)
+    assert f"the epoch goes on after {2 * before} of 8 samples, {after_} instead of {before} a batch" in told
+    seen = (tmp_path / "seen.txt").read_text().splitlines()
+    first = [line for line in seen if line.startswith("0 ")]
+    assert sorted(first) == sorted(set(first))
+    assert len(first) == 8

@@ -1,6 +1,7 @@
 """Two processes train, save, resume and measure as one device does."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -141,13 +142,18 @@ class TestBoth:
         first = next((tmp_path / "more").iterdir())
         assert_same_state(last(first), last(main([*words, f"--ckpt_path={two / 'checkpoints' / 'last.ckpt'}"])))
 
-    @pytest.mark.parametrize("verb", ["validate", "test"])
-    def test_go_on_in_the_middle_of_an_epoch_of_one_device(self, strategy, longer, demo, tmp_path):
-        one = fit(tmp_path / "one", demo, "--trainer.max_epochs=4", "--trainer.max_steps=4")
+    def test_go_on_in_the_middle_of_an_epoch_of_one_device(self, strategy, longer, demo, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "reliability"))
+        leave = json.dumps({"class_path": "disturbances.Leave", "init_args": {"steps": 4}})
+        with pytest.raises(SystemExit) as left:
+            fit(tmp_path / "one", demo, "--trainer.max_epochs=4", f"--trainer.callbacks+={leave}")
+        assert left.value.code == 75
+        (one,) = (tmp_path / "one").iterdir()
         start = f"--ckpt_path={one / 'checkpoints' / 'last.ckpt'}"
         two = fit(tmp_path / "two", demo, "--trainer.max_epochs=4", start, strategy=strategy)
         assert_same_state(last(longer), last(two))
 
+    @pytest.mark.parametrize("verb", ["validate", "test"])
     def test_measure_an_odd_number_of_photos_exactly(self, strategy, verb, alone, demo, tmp_path):
         words = [verb, *TINY, f"--data.pairs={demo}", *SHARED, f"--ckpt_path={alone}"]
         one = main([*words, f"--trainer.default_root_dir={tmp_path / 'one'}"])

@@ -162,7 +162,7 @@ def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:
     for module in (generator, loss):
         module.to(device)
         for tensor in (*module.parameters(), *module.buffers()):
-            distributed.broadcast(tensor.detach(), group_src=0, group=group)
+            distributed.broadcast(tensor.detach(), src=0)
     for module in (*generator.blocks, generator):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)  # so that between steps there are shares alone
     if isinstance(generator, SideGenerator):
@@ -199,8 +199,9 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
 def clip_gradients(parameters: Iterable[Tensor], largest: float, norm: Float[Tensor, ""]) -> None:
     """Scale gradients in place so that their norm, which is known, is at most `largest`."""
     factor = (largest / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in (each for gradients in _gradients(parameters) for each in gradients):
-        (gradient.to_local() if isinstance(gradient, DTensor) else gradient).mul_(factor)
+    held = [each.to_local() if isinstance(each, DTensor) else each for part in _gradients(parameters) for each in part]
+    if held:
+        torch._foreach_mul_(held, factor)
 
 
 def _gradients(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -41,6 +41,8 @@ class Generator(nn.Module, ABC):
 
         Blocks of one shape share their code, so it takes as long as there are shapes, not blocks.
         """
+        # One a shape of block and size of crop: PyTorch gives up after 8.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         for block in self.blocks:
             block.compile(dynamic=False)
 

@@ -13,8 +13,17 @@ from hdr_lightning.checkpoints import newest_checkpoint
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError
 
-MAY_CHANGE = ("model.init_from", "data.batch_size", "data.workers", "data.cache", "data.check", "data.depth_folder")
-"""Keys of model and data that may change while a run goes on: where it started, how its photos are read."""
+MAY_CHANGE = (
+    "data.batch_size",
+    "data.cache",
+    "data.check",
+    "data.depth_folder",
+    "data.workers",
+    "model.checkpoint_blocks",
+    "model.compile",
+    "model.init_from",
+)
+"""Keys of model and data that may change while a run goes on: how it is computed, and where it started."""
 
 
 class NamedRun:

@@ -7,13 +7,11 @@ from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Bool, Float
-from lightning import LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -24,6 +22,7 @@ from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import METRICS, PhotoMean, PhotoMeans, faults, gather, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
+from hdr_lightning.sharding import EvenPasses, ShardedStrategy, clip_gradients, gather_by_block, shard
 
 NAMED = 10
 """How many photos that are left out a message names."""
@@ -45,7 +44,7 @@ class Evaluated(TypedDict):
     faults: dict[int, str]
 
 
-class EnhancementTask(LightningModule):
+class EnhancementTask(EvenPasses):
     """Learn to turn a source photo into its edited target.
 
     Args:
@@ -57,8 +56,9 @@ class EnhancementTask(LightningModule):
         init_share: share of the generator's values that must be found in it, 0 to 1.
         side_weight: weight of the L1 distance between the side output of a generator that has one (DarkIR) and the
             target at its resolution; 0 trains without.
-        checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: less
-            memory, more time.
+        checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: a third of
+            the memory or less, a third more time.
+        compile: compile the blocks for training, which takes minutes once; evaluation runs as it is.
 
     Raises:
         InputError: if the optimiser refuses its settings, its learning rate is not finite, or the generator has no side
@@ -77,6 +77,7 @@ class EnhancementTask(LightningModule):
         init_share: float = 1.0,
         side_weight: float = 0.0,
         checkpoint_blocks: bool = False,
+        compile: bool = False,  # noqa: A002 - the name that users know
     ) -> None:
         super().__init__()
         _try(optimizer)
@@ -88,17 +89,18 @@ class EnhancementTask(LightningModule):
                 )
             generator.train_side()
         # Under the command line this stores class paths, from which `load_generator` rebuilds the generator.
-        self.save_hyperparameters(logger=False)
+        # How it is computed is no part of it: another machine may choose otherwise.
+        self.save_hyperparameters(logger=False, ignore=["checkpoint_blocks", "compile"])
         self.generator = generator
-        self.checkpoint_blocks = checkpoint_blocks
-        if checkpoint_blocks:
-            generator.checkpoint_blocks()
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
         self.init_from = init_from
         self.init_share = init_share
         self.side_weight = side_weight
+        self.checkpoint_blocks = checkpoint_blocks
+        self.compile_blocks = compile
+        self._configured = False
         self.means = PhotoMeans((*METRICS, "loss"))
         self.untouched_means = PhotoMeans(METRICS)
         self._left_out: list[tuple[str, str]] = []
@@ -107,11 +109,28 @@ class EnhancementTask(LightningModule):
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
+        if self.compile_blocks and not torch.is_grad_enabled():  # photos have all sizes, and are worked on in tiles
+            with torch.compiler.set_stance("force_eager"):
+                return edit(self.generator, source)
         return edit(self.generator, source)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
             rank_zero_info(str(load_weights(self.generator, Path(self.init_from), self.init_share)))
+
+    def configure_model(self) -> None:
+        """Make the generator ready for its devices, once; called again for another verb."""
+        self.generator.checkpoint_blocks(self.checkpoint_blocks)
+        if self._configured:
+            return
+        self._configured = True
+        if self.compile_blocks:
+            self.generator.compile_blocks()
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            assert self.device_mesh is not None
+            shard(self.generator, self.loss, self.device_mesh["data_parallel"])
+        elif isinstance(self.trainer.strategy, DeepSpeedStrategy) and self.trainer.strategy.zero_stage_3:
+            gather_by_block(self.generator)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["loss"] = self.loss.progress
@@ -210,10 +229,9 @@ class EnhancementTask(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         norm, self.gradient_norm = self.gradient_norm, None
-        whole = isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
-        whole = whole and not getattr(optimizer, "_step_supports_amp_scaling", False)  # whose gradients are scaled
-        if norm is not None and whole and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+        scaled = getattr(optimizer, "_step_supports_amp_scaling", False)  # gradients, until its step
+        if norm is not None and not scaled and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_gradients(self.parameters(), gradient_clip_val, norm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

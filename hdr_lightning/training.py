@@ -35,6 +35,7 @@ from hdr_lightning.plan import Settings, plan
 from hdr_lightning.progress import watched_live
 from hdr_lightning.run_folder import NamedRun, claim_folder
 from hdr_lightning.run_log import RunLog
+from hdr_lightning.sharding import refuse_strategy
 from hdr_lightning.signals import SIGNALS
 from hdr_lightning.task import EnhancementTask
 
@@ -203,6 +204,7 @@ class EnhancementCLI(LightningCLI):
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
         parser.add_lightning_class_args(callbacks.RollBack, "roll_back")
         parser.add_lightning_class_args(callbacks.EMA, "ema")
+        parser.add_lightning_class_args(callbacks.EffectiveBatch, "effective_batch")
         parser.add_lightning_class_args(callbacks.CheckLoss, "loss_check")
         parser.add_lightning_class_args(callbacks.LossShares, "loss_shares")
         parser.add_argument("--allow", type=str, default="", help="loss terms that may fail the check, by commas")
@@ -250,11 +252,13 @@ class EnhancementCLI(LightningCLI):
         if config.run is not None and self.verb == "fit":
             self._go_on()
         if config.ckpt_path is not None:
-            path = find_checkpoint(Path(config.ckpt_path))
-            checkpoint = read_checkpoint(path)
+            path = Path(config.ckpt_path)
+            if not (path / "checkpoint").is_dir():  # of DeepSpeed, which alone reads it
+                path = find_checkpoint(path)
+                checkpoint = read_checkpoint(path)
+                if self.folder is not None and self.folder in path.parents:
+                    self.loops = checkpoint["loops"]
             config.ckpt_path = str(path)
-            if self.folder is not None and self.folder in path.parents:
-                self.loops = checkpoint["loops"]
             rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
 
     def _go_on(self) -> None:
@@ -273,6 +277,7 @@ class EnhancementCLI(LightningCLI):
         if self.verb == "plan":  # writes nothing
             return
         config = self.config[self.verb].trainer
+        refuse_strategy(config.strategy, config.precision, config.accelerator)
         if self.folder is None:  # the other ranks learn of it from the first one
             self.folder = rank_zero_only(claim_folder)(Path(config.default_root_dir), self.verb)
         for logger in config.logger if isinstance(config.logger, list) else [config.logger]:
@@ -322,6 +327,8 @@ class EnhancementCLI(LightningCLI):
         environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment):
             environment.auto_requeue = False  # which saves in the middle of a step; the scripts of jobs/ do it
+        # How many batches make a step is to be known to those that count them.
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, callbacks.EffectiveBatch))  # type: ignore[attr-defined]
         return trainer
 
 
@@ -352,6 +359,7 @@ def run(words: Sequence[str]) -> Path | None:
         The folder of the run, on the first rank.
     """
     _hush()
+    _know_node()
     try:
         with SIGNALS.listening():
             folder = EnhancementCLI([words[0].replace("-", "_"), *words[1:]]).folder
@@ -371,6 +379,12 @@ def run(words: Sequence[str]) -> Path | None:
 def _tell(folder: Path) -> None:
     best = folder / "checkpoints" / "best.ckpt"
     print(f"best checkpoint: {best}" if best.is_file() else f"run: {folder}")
+
+
+def _know_node() -> None:
+    """Tell a second machine that it is none of the first: Lightning learns it late where nothing else sets ranks."""
+    if "RANK" not in os.environ and int(os.environ.get("NODE_RANK", "0")) > 0:
+        rank_zero_only.rank = max(rank_zero_only.rank, 1)  # type: ignore[attr-defined]
 
 
 def _hush() -> None:

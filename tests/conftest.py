@@ -33,6 +33,14 @@ TINY = [
 """Options of a training that takes a second."""
 
 
+def pytest_collection_modifyitems(items):
+    """Say of tests that need a GPU that there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA GPU"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory):
     """The user's cache folder: not that of whoever runs the tests."""

@@ -16,7 +16,7 @@ FLOORS = [
     {"image"},
     {"features"},  # a generator may be guided by them
     {"data", "generators", "losses", "metrics", "schedule"},
-    {"checkpoints", "run_log"},
+    {"checkpoints", "run_log", "sharding"},
     {"run_folder", "task"},
     {"callbacks", "memory"},
     {"plan"},

@@ -1,6 +1,7 @@
 """What happens beside training: one verb each."""
 
 from hdr_lightning.callbacks.count_openings import CountOpenings
+from hdr_lightning.callbacks.effective_batch import EffectiveBatch
 from hdr_lightning.callbacks.ema import EMA
 from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
@@ -21,6 +22,7 @@ __all__ = [
     "EMA",
     "CheckLoss",
     "CountOpenings",
+    "EffectiveBatch",
     "ExactResume",
     "GradientGuard",
     "LastValidation",

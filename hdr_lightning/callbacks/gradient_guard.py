@@ -9,12 +9,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from hdr_lightning.callbacks.scale_guard import ScaleGuard, reduced
 from hdr_lightning.errors import InputError
+from hdr_lightning.sharding import gradient_norm
 from hdr_lightning.task import EnhancementTask
 
 WINDOW = 101
@@ -82,7 +81,7 @@ class GradientGuard(Callback):
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         if not gradients:
             return
-        norm = whole_norm(trainer, gradients)
+        norm = whole_norm(trainer, pl_module)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = 1.0 if scaler is None else scaler.get_scale()
         late = scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)  # it unscales by itself
@@ -132,13 +131,9 @@ def _reason(size: float, usual: float, broken: list[str]) -> str:
     return f"the gradient exploded to {size / usual:.3g} times its median of {usual:.3g}"
 
 
-def whole_norm(trainer: Trainer, gradients: list[Tensor]) -> Tensor:
+def whole_norm(trainer: Trainer, task: EnhancementTask) -> Tensor:
     """The norm of a gradient whose parts may lie on several ranks: a number that is the same on all of them."""
-    strategy = trainer.strategy
-    kinds = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
-    norms = [get_total_norm(kind) for kind in kinds if kind]
-    norms = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
-    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    strategy, norm = trainer.strategy, gradient_norm(task.parameters())
     if isinstance(strategy, FSDPStrategy):  # each rank has the gradient of its own shard
         norm = strategy.reduce(norm.float().square(), reduce_op="sum").sqrt()
     elif trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):  # which has added up the gradients by now

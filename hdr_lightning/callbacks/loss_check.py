@@ -13,6 +13,7 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.losses.check import check_loss, rescaling
 from hdr_lightning.losses.composite import Seen
 from hdr_lightning.losses.verdict import LossCheck
+from hdr_lightning.sharding import ShardedStrategy
 from hdr_lightning.task import EnhancementTask
 
 
@@ -80,7 +81,7 @@ class CheckLoss(Callback):
         plugin, device = trainer.precision_plugin, trainer.strategy.root_device
         dtype = next(task.generator.parameters()).dtype
         # A sharded generator is whole only in its training step: there the source stands for what it makes.
-        whole = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        whole = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy, ShardedStrategy))
         exact, rounded = [], []
         task.generator.eval()
         for pair in data.training_pairs(self.pairs):

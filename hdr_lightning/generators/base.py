@@ -26,11 +26,25 @@ class Generator(nn.Module, ABC):
     in_channels: int = 3
     stride: int = 1
 
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks that the network is made of, in their order."""
+        return [module for module in self.modules() if isinstance(module, Block)]
+
     def checkpoint_blocks(self, on: bool = True) -> None:
         """Keep only the input of every block for the gradient, and compute the rest again: less memory, more time."""
-        for module in self.modules():
-            if isinstance(module, Block):
-                module.checkpointed = on
+        for block in self.blocks:
+            block.checkpointed = on
+
+    def compile_blocks(self) -> None:
+        """Compile every block in place when it first runs; names of parameters stay as they are.
+
+        Blocks of one shape share their code, so it takes as long as there are shapes, not blocks.
+        """
+        # One a shape of block and size of crop: PyTorch gives up after 8.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        for block in self.blocks:
+            block.compile(dynamic=False)
 
     @property
     def base(self) -> "Generator":

@@ -61,6 +61,7 @@ class TestAverage:
                 expected = decay * expected + (1 - decay) * weights[name].double()
             torch.testing.assert_close(average(trainer)[name].double(), expected, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback")
     def test_it_equals_that_of_torch_and_of_lightning(self, tmp_path):
         """At a decay below the start of the warm-up, 2 / 11."""
         witness = EMAWeightAveraging(decay=0.15)

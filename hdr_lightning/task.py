@@ -56,9 +56,9 @@ class EnhancementTask(EvenPasses):
         init_share: share of the generator's values that must be found in it, 0 to 1.
         side_weight: weight of the L1 distance between the side output of a generator that has one (DarkIR) and the
             target at its resolution; 0 trains without.
-        checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: a third of
-            the memory or less, a third more time.
-        compile: compile the blocks for training, which takes minutes once; evaluation runs as it is.
+        checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: less memory,
+            more time.
+        compile: compile the blocks for training, which takes a while at its start; evaluation runs as it is.
 
     Raises:
         InputError: if the optimiser refuses its settings, its learning rate is not finite, or the generator has no side

@@ -8,7 +8,8 @@ import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hdr_lightning import generators
-from hdr_lightning.callbacks import LossShares, ScaleGuard
+from hdr_lightning.callbacks import EMA, LossShares, ScaleGuard
+from hdr_lightning.callbacks.gradient_guard import WINDOW
 from hdr_lightning.generators import Generator
 from hdr_lightning.losses import L1, CompositeLoss, Saturation, WindowL1
 from hdr_lightning.losses.check import check_loss, measure_terms
@@ -37,7 +38,7 @@ def benchmark_guards(generator: str = "NAFNet", size: int = 128, batch: int = 1,
     source, target = torch.rand(2, batch, 3, size, size)
     pictures = Seen(network(source).detach(), target, source)
     values = measure_terms(loss, pictures).values
-    norm = torch.tensor(1.0)
+    norm, norms = torch.tensor(1.0), torch.rand(WINDOW).tolist()
 
     def step() -> None:
         optimizer.zero_grad()
@@ -56,7 +57,7 @@ def benchmark_guards(generator: str = "NAFNet", size: int = 128, batch: int = 1,
     whole = _median(step, repeats)
     pieces: dict[str, tuple[Callable[[], object], int]] = {
         "peaks of the terms": (lambda: loss.remember(values, pictures), 1),
-        "is the gradient finite": (lambda: bool(norm.isfinite()), 1),
+        "is the gradient sound": (lambda: float(norm) > 20 * statistics.median(norms), 1),
         "look at the peaks": (look, ScaleGuard().every_n_steps),
         "shares and cosines": (lambda: measure_terms(loss, pictures), LossShares().every_n_steps),
     }
@@ -68,6 +69,9 @@ def benchmark_guards(generator: str = "NAFNet", size: int = 128, batch: int = 1,
         added += seconds / every
         print(f"| {name} | {every} | {1000 * seconds:.3f} | {seconds / every / whole:.3%} |")
     print(f"| **all** | | {1000 * added:.3f} | **{added / whole:.3%}** |")
+    ema = EMA(decay=0.999)
+    seconds = _median(lambda: ema.update(network), repeats)
+    print(f"| moving average of the weights, where it is on | 1 | {1000 * seconds:.3f} | {seconds / whole:.3%} |")
     seconds = _median(lambda: check_loss(loss, [pictures] * 4), 3)
     print(f"| the check at the start, without its predictions | once | {1000 * seconds:.0f} | |")
     return added / whole

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from lightning import LightningModule
-from lightning.fabric.utilities.rank_zero import rank_zero_info
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -18,12 +18,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from hdr_lightning.data.pairs import Pair
-from hdr_lightning.errors import InputError
+from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.generators import Generator, SideGenerator, edit
 from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.losses import CompositeLoss
-from hdr_lightning.metrics import METRICS, PhotoMeans, measure
+from hdr_lightning.metrics import METRICS, PhotoMean, PhotoMeans, faults, gather, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
+
+NAMED = 10
+"""How many photos that are left out a message names."""
 
 
 class Evaluated(TypedDict):
@@ -33,11 +36,13 @@ class Evaluated(TypedDict):
         prediction: what the generator made, not clamped.
         metrics: of the prediction against the target, one number a photo.
         untouched: of the source against the target, in a test.
+        faults: why a photo is left out of every mean, by its place in the batch; nothing for sound ones.
     """
 
     prediction: Float[Tensor, "n 3 h w"]
     metrics: dict[str, Float[Tensor, " n"]]
     untouched: dict[str, Float[Tensor, " n"]] | None
+    faults: dict[int, str]
 
 
 class EnhancementTask(LightningModule):
@@ -90,7 +95,9 @@ class EnhancementTask(LightningModule):
         self.side_weight = side_weight
         self.means = PhotoMeans((*METRICS, "loss"))
         self.untouched_means = PhotoMeans(METRICS)
+        self._left_out: list[tuple[str, str]] = []
         self.gradient_norm: Tensor | None = None  # set by `callbacks.GradientGuard`, so that it is computed once
+        self.rate_factor = 1.0  # of the whole schedule; lowered by `callbacks.RollBack`
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
@@ -138,7 +145,7 @@ class EnhancementTask(LightningModule):
     def test_step(self, pair: Pair, batch_idx: int) -> Evaluated:
         evaluated = self._evaluate(pair)
         untouched = measure(pair.source, pair.target)
-        self.untouched_means.update(untouched)
+        self.untouched_means.update(untouched, self._sound(evaluated))
         return {**evaluated, "untouched": untouched}
 
     def predict_step(self, pair: Pair, batch_idx: int) -> Tensor:
@@ -146,23 +153,49 @@ class EnhancementTask(LightningModule):
 
     def _evaluate(self, pair: Pair) -> Evaluated:
         prediction = self(pair.input).float()
-        metrics = measure(prediction, pair.target)
-        loss = self.loss(prediction, pair.target, pair.source).total.expand(len(prediction))  # one photo a batch
-        self.means.update({**metrics, "loss": loss})
-        return {"prediction": prediction, "metrics": metrics, "untouched": None}
+        finite = prediction.where(prediction.isfinite(), 0)  # a loss may index by values, and end a GPU's process
+        metrics = measure(finite, pair.target)
+        photos = zip(finite, pair.target, pair.source, strict=True)
+        losses = [self.loss(*(picture[None] for picture in photo)) for photo in photos]
+        values = {**metrics, "loss": torch.stack([loss.total for loss in losses])}
+        parts = {name: torch.stack([loss.parts[name] for loss in losses]) for name in self.loss.terms}
+        found = faults(prediction, {**values, **{f'the loss term "{name}"': part for name, part in parts.items()}})
+        evaluated: Evaluated = {"prediction": prediction, "metrics": metrics, "untouched": None, "faults": found}
+        self._left_out += [(pair.name[index], fault) for index, fault in found.items()]
+        self.means.update(values, self._sound(evaluated))
+        return evaluated
+
+    @staticmethod
+    def _sound(evaluated: Evaluated) -> Bool[Tensor, " n"]:
+        prediction, found = evaluated["prediction"], evaluated["faults"]
+        return torch.tensor([index not in found for index in range(len(prediction))], device=prediction.device)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_means("val", self.means)
+        self._log_means("val", self.means.compute())
+        self.means.reset()
 
     def on_test_epoch_end(self) -> None:
-        self._log_means("test", self.means)
-        self._log_means("test/untouched", self.untouched_means)
+        self._log_means("test", self.means.compute())
+        self._log_all("test/untouched", self.untouched_means.compute().means)
+        self.means.reset()
+        self.untouched_means.reset()
 
-    def _log_means(self, prefix: str, means: PhotoMeans) -> None:
-        # `compute` has gathered all ranks already: `sync_dist` averages equal numbers, and says so to Lightning.
-        values = {f"{prefix}/{name}": value for name, value in means.compute().items()}
-        self.log_dict(values, sync_dist=True)
-        means.reset()
+    def _log_means(self, prefix: str, found: PhotoMean) -> None:
+        left_out, self._left_out = sorted(gather(self._left_out)), []
+        self._log_all(prefix, {**found.means, "valid_photos": torch.tensor(float(found.sound))})
+        if left_out and not self.trainer.sanity_checking:  # which sees two photos, and again in the first epoch
+            names = "; ".join(f"{name}: {fault}" for name, fault in left_out[:NAMED])
+            more = f"; and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+            if not found.sound:
+                raise RunStopped(
+                    f"none of {found.seen} photos could be evaluated: {names}{more}. These weights are not saved as a "
+                    "checkpoint: take an earlier one and a lower learning rate, or look at the loss with `check-loss`"
+                )
+            rank_zero_warn(f"{prefix}: {found.sound}/{found.seen} photos, left out of every mean: {names}{more}")
+
+    def _log_all(self, prefix: str, values: dict[str, Tensor]) -> None:
+        # All ranks have been gathered: `sync_dist` averages equal numbers, and says so to Lightning.
+        self.log_dict({f"{prefix}/{name}": value.to(self.device) for name, value in values.items()}, sync_dist=True)
 
     def configure_gradient_clipping(
         self,
@@ -183,8 +216,19 @@ class EnhancementTask(LightningModule):
             p for part in (self.generator, self.loss) for p in part.parameters() if p.requires_grad
         )
         epochs = self.trainer.max_epochs
-        scheduler = LambdaLR(optimizer, lambda epoch: self.schedule.share(epoch, -1 if epochs is None else epochs))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "name": "learning_rate"}}
+
+        def share(epoch: int) -> float:
+            return self.rate_factor * self.schedule.share(epoch, -1 if epochs is None else epochs)
+
+        self.rates = LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.rates, "name": "learning_rate"}}
+
+    def apply_rate(self) -> None:
+        """Give the optimiser the rate of this epoch, after a change of `rate_factor`."""
+        for group, rate, share in zip(
+            self.rates.optimizer.param_groups, self.rates.base_lrs, self.rates.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * share(self.rates.last_epoch)
 
 
 def _try(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> None:

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from hdr_lightning import callbacks
+from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.cli import refuse
 from hdr_lightning.credentials import refuse_credentials
@@ -178,12 +179,16 @@ class EnhancementCLI(LightningCLI):
         )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
+        parser.add_lightning_class_args(callbacks.RollBack, "roll_back")
+        parser.add_lightning_class_args(callbacks.EMA, "ema")
         parser.add_lightning_class_args(callbacks.CheckLoss, "loss_check")
         parser.add_lightning_class_args(callbacks.LossShares, "loss_shares")
         parser.add_argument("--allow", type=str, default="", help="loss terms that may fail the check, by commas")
         parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
+        for flag in FLAGS:
+            parser.add_lightning_class_args(flag, f"flags.{flag.name}")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/psnr",
@@ -271,6 +276,7 @@ class EnhancementCLI(LightningCLI):
         if self.verb == "fit":
             own += [callbacks.ExactResume(), LearningRateMonitor(logging_interval="epoch")]
             own += [callbacks.Speed(), callbacks.LastValidation()]
+            own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
         if self.verb == "predict":

@@ -4,19 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from hdr_lightning.data.files import to_pixels
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.metrics import gather
+
+MAGENTA = (255, 0, 255)
 
 
 class Previews(Callback):
     """After each validation, save source, output and target of the same photos side by side, and send them to W&B.
+
+    Photos that are left out of the means are shown in `epoch_0000_broken.jpg`, with what is not finite in magenta.
 
     Args:
         photos: how many, from the start of the validation set.
@@ -27,6 +33,7 @@ class Previews(Callback):
         self.photos = photos
         self.height = height
         self._rows: list[Image.Image] = []
+        self._broken: list[tuple[str, Image.Image]] = []
 
     def on_validation_batch_end(
         self,
@@ -38,40 +45,65 @@ class Previews(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if trainer.is_global_zero and len(self._rows) < self.photos:
-            self._rows.append(side_by_side([batch.source[0], outputs["prediction"][0], batch.target[0]], self.height))
+            self._rows.append(self._row(outputs, batch, 0))
+        for index in outputs["faults"]:
+            if len(self._broken) < self.photos:
+                self._broken.append((batch.name[index], self._row(outputs, batch, index)))
+
+    def _row(self, outputs: Any, batch: Pair, index: int) -> Image.Image:
+        return side_by_side([batch.source[index], outputs["prediction"][index], batch.target[index]], self.height)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir
-        rows, self._rows = self._rows, []
-        if not rows or folder is None or trainer.sanity_checking:
+        folder = trainer.log_dir  # asks all ranks, as the next line does
+        broken = dict(sorted(gather(self._broken))[: self.photos])
+        rows, self._rows, self._broken = self._rows, [], []
+        if folder is None or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        pictures = Path(folder) / "pictures"
+        captions = [f"source | output | target, photo {n}" for n in range(1, len(rows) + 1)]
+        self._show(trainer, Path(folder), "", dict(zip(captions, rows, strict=True)))
+        self._show(trainer, Path(folder), "broken", broken)
+
+    def _show(self, trainer: Trainer, folder: Path, what: str, rows: dict[str, Image.Image]) -> None:
+        if not rows:
+            return
+        pictures = folder / "pictures"
+        name = "_".join(filter(None, (f"epoch_{trainer.current_epoch:04d}", what)))
         try:
             pictures.mkdir(parents=True, exist_ok=True)
-            stack(rows).save(pictures / f"epoch_{trainer.current_epoch:04d}.jpg", quality=92)
+            stack(list(rows.values())).save(pictures / f"{name}.jpg", quality=92)
         except OSError as error:  # a full disk ends no training
             rank_zero_warn(f"{pictures}: the picture of this epoch cannot be written ({error.strerror})")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                captions = [f"source | output | target, photo {n}" for n in range(1, len(rows) + 1)]
-                logger.log_image("val/pictures", list(rows), step=trainer.global_step, caption=captions)
+                key = "_".join(filter(None, ("val/pictures", what)))
+                logger.log_image(key, list(rows.values()), step=trainer.global_step, caption=list(rows))
 
 
 def side_by_side(images: list[Tensor], height: int, gap: int = 6) -> Image.Image:
-    """Put pictures of one size next to each other.
+    """Put pictures of one size next to each other, with pixels that are not finite in magenta.
 
     Args:
         images: (3, h, w), clipped to [0, 1].
         height: of the result, at most, in pixels; never enlarged.
         gap: white pixels between.
     """
-    pixels = [thumbnail(to_pixels(image), height) for image in images]
+    pixels = [marked(image, thumbnail(to_pixels(image.nan_to_num(0)), height)) for image in images]
     sheet = Image.new("RGB", (sum(p.width for p in pixels) + gap * (len(pixels) - 1), pixels[0].height), "white")
     left = 0
     for picture in pixels:
         sheet.paste(picture, (left, 0))
         left += picture.width + gap
     return sheet
+
+
+def marked(image: Float[Tensor, "3 h w"], small: Image.Image) -> Image.Image:
+    """Colour what shows a value that is not finite, however much smaller than the picture."""
+    broken = (~image.isfinite()).any(dim=0)
+    if broken.any():
+        mask = F.adaptive_max_pool2d(broken[None].float(), (small.height, small.width))
+        mask = F.max_pool2d(mask, 5, stride=1, padding=2)[0]  # a JPEG loses the colour of a single pixel
+        small.paste(MAGENTA, mask=Image.fromarray((mask.cpu().numpy() * 255).astype(np.uint8)))
+    return small
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], height: int) -> Image.Image:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 import hdr_lightning
 from hdr_lightning.callbacks.previews import side_by_side
 from hdr_lightning.data.files import writing
 from hdr_lightning.data.pairs import Pair
-from hdr_lightning.metrics import METRICS
+from hdr_lightning.metrics import METRICS, gather
 from hdr_lightning.task import EnhancementTask
 
 TITLES = {"l1": "L1", "psnr": "PSNR (dB)", "ssim": "SSIM", "ciede2000": "CIEDE2000"}
@@ -31,6 +31,7 @@ class Row:
         size: height and width of the photo in pixels.
         output: metrics of what the generator made.
         untouched: metrics of the source as it is.
+        fault: why it is left out of the means; empty for a sound photo.
         pictures: where the two and the target are shown, without suffix, from the run folder.
     """
 
@@ -39,6 +40,7 @@ class Row:
     output: dict[str, float]
     untouched: dict[str, float]
     pictures: str
+    fault: str = ""
 
     @property
     def gain(self) -> float:
@@ -82,14 +84,21 @@ class Report(Callback):
             picture = f"pictures/{trainer.global_rank}_{len(self._rows):05d}"
             side_by_side(images, self.height).save(self._folder / f"{picture}.jpg", quality=92)
             self._rows.append(
-                Row(name, size, _pick(outputs["metrics"], index), _pick(outputs["untouched"], index), picture)
+                Row(
+                    name,
+                    size,
+                    _pick(outputs["metrics"], index),
+                    _pick(outputs["untouched"], index),
+                    picture,
+                    outputs["faults"].get(index, ""),
+                )
             )
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rows = _gather(self._rows)
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rows = gather(self._rows)
         if not trainer.is_global_zero:
             return
-        rows.sort(key=lambda row: row.gain)
+        rows.sort(key=lambda row: (not row.fault, row.name if row.fault else "", row.gain))
         _write_csv(self._folder / "photos.csv", rows)
         checkpoint = Path(trainer.ckpt_path) if trainer.ckpt_path else None
         assert isinstance(pl_module, EnhancementTask)
@@ -109,6 +118,8 @@ class Report(Callback):
         ).get_template("report.html.jinja")
         return template.render(
             summary=summarise(rows),
+            counted=counted(rows),
+            broken=[row for row in rows if row.fault],
             rows=rows,
             titles=TITLES,
             digits=DIGITS,
@@ -126,22 +137,15 @@ def _pick(metrics: dict[str, Tensor], index: int) -> dict[str, float]:
     return {name: values[index].item() for name, values in metrics.items()}
 
 
-def _gather(rows: list[Row]) -> list[Row]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return rows
-    everywhere: list[list[Row]] = [[] for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(everywhere, rows)
-    return [row for some in everywhere for row in some]
-
-
 def summarise(rows: list[Row]) -> list[tuple[str, float, float, float]]:
-    """Average over photos.
+    """Average over sound photos.
 
     Returns:
         For each metric its title, its mean of the untouched sources, of the outputs, and the difference.
     """
     table = []
-    for name in METRICS:
+    rows = [row for row in rows if not row.fault]
+    for name in METRICS if rows else ():
         before = sum(row.untouched[name] for row in rows) / len(rows)
         after = sum(row.output[name] for row in rows) / len(rows)
         table.append((name, before, after, after - before))
@@ -150,20 +154,31 @@ def summarise(rows: list[Row]) -> list[tuple[str, float, float, float]]:
 
 def summary_text(rows: list[Row]) -> str:
     """The same as a table for the terminal."""
-    lines = [f"{f'{len(rows)} photos':>12}  {'untouched':>10}  {'enhanced':>10}  {'gain':>10}"]
+    lines = [f"{counted(rows):>12}  {'untouched':>10}  {'enhanced':>10}  {'gain':>10}"]
     for name, before, after, gain in summarise(rows):
         digits = DIGITS[name]
         lines.append(f"{TITLES[name]:>12}  {before:>10.{digits}f}  {after:>10.{digits}f}  {gain:>+10.{digits}f}")
     return "\n".join(lines)
 
 
+def counted(rows: list[Row]) -> str:
+    """Say how many photos there are, and how many of them count.
+
+    >>> counted([Row("a", (1, 1), {}, {}, ""), Row("b", (1, 1), {}, {}, "", "loss is nan")])
+    '1/2 photos'
+    """
+    sound = sum(not row.fault for row in rows)
+    return f"{sound}/{len(rows)} photos" if sound < len(rows) else f"{sound} photos"
+
+
 def _write_csv(path: Path, rows: list[Row]) -> None:
     with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["photo", *METRICS, *(f"untouched_{name}" for name in METRICS), "pictures"])
+        table.writerow(["photo", *METRICS, *(f"untouched_{name}" for name in METRICS), "pictures", "fault"])
         for row in rows:
-            values = [f"{side[name]:.6g}" for side in (row.output, row.untouched) for name in METRICS]
-            table.writerow([row.name, *values, f"{row.pictures}.jpg"])
+            output = ["" if row.fault else f"{row.output[name]:.6g}" for name in METRICS]
+            untouched = [f"{row.untouched[name]:.6g}" for name in METRICS]
+            table.writerow([row.name, *output, *untouched, f"{row.pictures}.jpg", row.fault])
 
 
 def _embed(path: Path) -> str:

@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import distributed
 
+from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.checkpoints import LAST, CheckpointWriter
 from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
 from hdr_lightning.signals import CODES, SIGNALS
@@ -89,6 +90,8 @@ class SavePoints(Checkpoint):
     def _is_due(self, trainer: Trainer) -> bool:
         if trainer.is_last_batch:
             return False  # saved after the validation
+        if not _is_sound(trainer):
+            return False
         then, step = self._saved_at
         by_clock = trainer.is_global_zero and time.monotonic() - then >= 60 * self.every_minutes
         return by_clock or (self.every_n_steps > 0 and trainer.global_step - step >= self.every_n_steps)
@@ -113,10 +116,13 @@ class SavePoints(Checkpoint):
                 self._leave(trainer, wish)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
+        over = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        saved = over or _is_sound(trainer)
+        if saved:
+            self._save(trainer)
         wish = self._agree(SIGNALS.received)
         if wish:
-            self._leave(trainer, wish, saved=True)
+            self._leave(trainer, wish, saved)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._wait("the last checkpoint")
@@ -147,3 +153,8 @@ class SavePoints(Checkpoint):
         failure = self._writer.wait() if self._writer is not None else None
         if failure is not None:
             raise RunStopped(f"{what} could not be saved: {failure}. The checkpoints before are as they were")
+
+
+def _is_sound(trainer: Trainer) -> bool:
+    """Whether the weights are worth going back to; a process that has to leave saves the others, too."""
+    return all(each.sound for each in trainer.callbacks if isinstance(each, GradientGuard))  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ What a sample looks like depends on (seed, epoch, photo) alone, whatever the num
 says which epoch it draws for, and the data set makes a random generator of those three numbers.
 """
 
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -190,8 +191,12 @@ class EpochLoader(DataLoader[Pair]):
 
     The trainer makes iterators that it throws away, and when it resumes it makes one before it knows the epoch: workers
     that began at once would read for nothing, or in the order of another epoch.
+
+    Attributes:
+        waited: seconds that were spent waiting for batches.
     """
 
+    waited = 0.0
     _place = (0, 0)
 
     def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
@@ -199,9 +204,12 @@ class EpochLoader(DataLoader[Pair]):
             yield from super().__iter__()
             return
         epoch, done = self.sampler.epoch, self.sampler.done
+        asked = time.monotonic()
         for number, batch in enumerate(super().__iter__(), start=1):
+            self.waited += time.monotonic() - asked
             self._place = (epoch, done + number * self.share)
             yield batch
+            asked = time.monotonic()
 
     @property
     def share(self) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
 from hdr_lightning.tensors import read_safely
@@ -46,8 +48,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def with_averages(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint by which its run was validated: moving averages where it holds them (`ema`)."""
+    averages = checkpoint.get("ema", {})
+    return {**checkpoint["state_dict"], **{f"{PREFIX}{name}": value for name, value in averages.items()}}
+
+
 def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
-    """Rebuild the generator of a checkpoint.
+    """Rebuild the generator of a checkpoint, with the moving average of its weights where there is one.
 
     The checkpoint names the generator's class and arguments. Only classes that are generators and already imported are
     taken, so a file cannot have anything else built or imported.
@@ -76,9 +84,8 @@ def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
             f"{path}: the checkpoint does not say which generator it holds: train it with `hdr-lightning fit`"
         )
     generator = _build(spec, path)
-    weights = {
-        name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items() if name.startswith(PREFIX)
-    }
+    weights = with_averages(checkpoint)
+    weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
     try:
         generator.load_state_dict(weights)
     except RuntimeError as error:

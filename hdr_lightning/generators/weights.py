@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
+from hdr_lightning.generators.loading import with_averages
 from hdr_lightning.tensors import read_safely
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
@@ -79,6 +80,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: if the file is missing, damaged, holds code, or no weights.
     """
     content = read_safely(path, "holds no weights", "a state_dict, or .safetensors")
+    if isinstance(content, Mapping) and {"state_dict", "ema"} <= content.keys():
+        content = with_averages(content)  # one of our own
     for _ in WRAPPINGS:
         wrapping = next((key for key in WRAPPINGS if isinstance(content, Mapping) and key in content), None)
         if wrapping is None:

@@ -13,6 +13,9 @@ PerPicture = Float[Tensor, " n"]
 
 SSIM_WINDOW = 11
 
+STRIP = 2**20
+"""Pixels that are compared at once by SSIM."""
+
 MS_SSIM_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the scales, full resolution first; their published sum is 1.0001."""
 
@@ -43,8 +46,8 @@ def ssim(prediction: Pictures, target: Pictures) -> PerPicture:
     Raises:
         ValueError: if a picture is smaller than the window.
     """
-    luminance, structure = _ssim_maps(prediction, target)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    _, likeness = _ssim_means(prediction, target)
+    return likeness.mean(dim=1)
 
 
 def ms_ssim(prediction: Pictures, target: Pictures) -> PerPicture:
@@ -64,9 +67,9 @@ def ms_ssim(prediction: Pictures, target: Pictures) -> PerPicture:
     whole = sum(MS_SSIM_EXPONENTS)
     logarithm = prediction.new_zeros(prediction.shape[:2])
     for scale, exponent in enumerate(exponents):
-        luminance, structure = _ssim_maps(prediction, target)
-        likeness = luminance * structure if scale == scales - 1 else structure
-        logarithm = logarithm + exponent * whole / sum(exponents) * _positive(likeness.mean(dim=(2, 3))).log()
+        structure, likeness = _ssim_means(prediction, target)
+        mean = likeness if scale == scales - 1 else structure
+        logarithm = logarithm + exponent * whole / sum(exponents) * _positive(mean).log()
         odd = [length % 2 for length in prediction.shape[-2:]]
         prediction, target = (F.avg_pool2d(x, 2, padding=odd) for x in (prediction, target))
     return logarithm.exp().mean(dim=1)
@@ -75,6 +78,22 @@ def ms_ssim(prediction: Pictures, target: Pictures) -> PerPicture:
 def _positive(x: Float[Tensor, "n c"], least: float = 0.05) -> Float[Tensor, "n c"]:
     """The same above `least`; below, a smooth tail that stays above 0."""
     return torch.where(x >= least, x, least**2 / (2 * least - x.clamp(max=least)))
+
+
+def _ssim_means(x: Pictures, y: Pictures) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+    """Means over the windows of likeness in contrast and structure, and of the whole likeness.
+
+    Large pictures are compared in strips, which share the rows that their windows need: memory stays as for `STRIP`.
+    """
+    height, width = x.shape[-2:]
+    rows = max(STRIP // width, SSIM_WINDOW)
+    sums = []
+    for top in range(0, max(height - SSIM_WINDOW + 1, 1), rows):
+        strip = slice(top, top + rows + SSIM_WINDOW - 1)
+        luminance, structure = _ssim_maps(x[..., strip, :], y[..., strip, :])
+        sums.append(torch.stack((structure.sum(dim=(2, 3)), (luminance * structure).sum(dim=(2, 3)))))
+    structure, likeness = torch.stack(sums).sum(dim=0) / ((height - SSIM_WINDOW + 1) * (width - SSIM_WINDOW + 1))
+    return structure, likeness
 
 
 def _ssim_maps(x: Pictures, y: Pictures) -> tuple[Float[Tensor, "n 3 wh ww"], Float[Tensor, "n 3 wh ww"]]:

@@ -11,7 +11,17 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.losses.term import LossTerm, Pictures, Scalar
 from hdr_lightning.losses.weighting import Fixed, Ramp, Weighting
 
-TAKEN = {"loss", "side", "gradient_norm", "skipped_steps", "samples_per_second", "peak_memory_gb"}
+TAKEN = {
+    "loss",
+    "side",
+    "gradient_norm",
+    "skipped_steps",
+    "rollbacks",
+    "rate_factor",
+    "samples_per_second",
+    "peak_memory_gb",
+    "waiting_share",
+}
 """Names of other curves beside those of the terms."""
 
 

@@ -91,3 +91,19 @@ def test_ms_ssim_of_inverted_pictures_is_finite_and_leads_upwards():
     assert prediction.grad.isfinite().all()
     after = ms_ssim(prediction + 1e-2 * prediction.grad / prediction.grad.abs().max(), target)
     assert after.item() > before.item()
+
+
+@pytest.mark.parametrize("measure", [ssim, ms_ssim])
+def test_strips_of_a_large_picture_change_nothing(monkeypatch, measure):
+    """Values and gradients are those of the whole, whose memory they do not need; rows do not divide evenly."""
+    rng = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 203, 187, generator=rng)
+    results = []
+    for strip in (2**20, 187 * 30):
+        monkeypatch.setattr("hdr_lightning.image.similarity.STRIP", strip)
+        prediction = (0.8 * target + 0.05).requires_grad_()
+        value = measure(prediction, target)
+        value.sum().backward()
+        results.append((value.detach(), prediction.grad))
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-6)
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-4, atol=1e-9)

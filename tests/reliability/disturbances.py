@@ -39,3 +39,17 @@ class Seen(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         with open(os.environ["SEEN"], "a") as file:  # noqa: PTH123
             file.writelines(f"{trainer.current_epoch} {name}\n" for name in batch.name)
+
+
+class Spike(Callback):
+    """Multiply the gradient at some steps."""
+
+    def __init__(self, steps: list[int], factor: float) -> None:
+        self.steps = steps
+        self.factor = factor
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step in self.steps:
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.factor)

@@ -190,3 +190,38 @@ def test_another_number_of_processes_goes_on_with_the_same_epoch(demo, tmp_path,
     first = [line for line in seen if line.startswith("0 ")]
     assert sorted(first) == sorted(set(first))
     assert len(first) == 8
+
+
+@pytest.mark.parametrize(
+    ("leave", "more"),
+    [
+        (after(3), ["--ema.start_step=2"]),
+        (after(5, validating=True), ["--ema.start_step=3", "--trainer.val_check_interval=5"]),
+    ],
+)
+def test_the_moving_average_goes_on_bit_for_bit(demo, tmp_path, leave, more):
+    words = [*more, "--trainer.max_epochs=2", "--ema.decay=0.9"]
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    assert "ema" in torch.load(undisturbed / "checkpoints" / "last.ckpt", weights_only=True)
+    fit(options(demo, tmp_path / "b", *words), leave, 75)
+    assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
+
+
+@pytest.mark.filterwarnings("ignore:step [0-9]+ skipped")
+@pytest.mark.filterwarnings("ignore:roll-back 1 of 3, up to step 11, 2 skipped in a row, back to last(_1)?.ckpt")
+@pytest.mark.parametrize("steps", [10, 14])
+def test_a_roll_back_before_and_behind_goes_on_bit_for_bit(demo, tmp_path, steps):
+    """Between two skipped steps, and after the roll-back that they led to; saved where it is saved anyway."""
+    spike = {"class_path": "disturbances.Spike", "init_args": {"steps": [9, 10], "factor": 1e5}}
+    words = ["--trainer.max_epochs=3", "--ema.decay=0.9", "--gradient_guard.patience=2"]
+    words += ["--gradient_guard.warmup_steps=5", "--save_points.every_n_steps=2"]
+    words.append(f"--trainer.callbacks+={json.dumps(spike)}")
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    state = torch.load(undisturbed / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert "back to last.ckpt, rate times 0.5: step 9: the gradient exploded to" in state["RollBack"]["history"][0]
+    fit(options(demo, tmp_path / "b", *words), after(steps), 75)
+    again = fit(options(demo, tmp_path / "b", *words))
+    assert_equal(undisturbed, again)
+    other = torch.load(again / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert other["GradientGuard"] == state["GradientGuard"]
+    assert other["EMA"] == state["EMA"]

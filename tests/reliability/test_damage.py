@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -54,9 +55,16 @@ def truncate(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-def flip(path, at=0.5):
+def flip(path, at=None):
+    """Flip a bit: of a weight, or at a share of the file."""
     content = bytearray(path.read_bytes())
-    content[int(at * len(content))] ^= 16
+    if at is None:
+        with zipfile.ZipFile(path) as archive:
+            largest = max(archive.infolist(), key=lambda part: part.file_size)
+            place = content.index(archive.read(largest)) + largest.file_size // 2
+    else:
+        place = int(at * len(content))
+    content[place] ^= 16
     path.write_bytes(content)
 
 

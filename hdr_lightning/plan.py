@@ -217,8 +217,8 @@ class Plan:
         if self.fits(replace(settings, batch_size=high)):  # lines through the first two are never too steep
             return high
         while high - low > 1:
-            first, last = (self.needed(replace(settings, batch_size=size)) for size in (low, high))
-            middle = low + int((self.memory - first) / (last - first) * (high - low))
+            below, above = (self.needed(replace(settings, batch_size=size)) for size in (low, high))
+            middle = low + int((self.memory - below) / (above - below) * (high - low))
             middle = min(max(middle, low + 1), high - 1)
             low, high = (middle, high) if self.fits(replace(settings, batch_size=middle)) else (low, middle)
         return low

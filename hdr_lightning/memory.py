@@ -1,5 +1,6 @@
 """The memory of a training step, added up without the hardware: shapes are computed, numbers are not."""
 
+import gc
 import warnings
 import weakref
 from collections import Counter
@@ -209,8 +210,11 @@ def _ready(task: EnhancementTask, pair: Pair, precision: str, ledger: Ledger) ->
         ledger.count(tensor, WEIGHTS)
     for tensor in (pair.source, pair.target, pair.depth):
         ledger.count(tensor, BATCH)
-    with ledger, torch.no_grad():  # frozen networks of the loss are read at its first use
-        task.loss.eval()(*3 * [torch.zeros(1, 3, 64, 64)])
+    with torch.no_grad():
+        task.loss.eval()(*[torch.zeros(1, 3, 64, 64)] * 3)  # frozen networks are read at the first use of the loss,
+        gc.collect()
+        with ledger:
+            task.loss(*[torch.zeros(1, 3, 64, 64)] * 3)  # and counted at the next
     ledger.peaks.clear()
 
     def now(kind: str) -> Callable[..., None]:

@@ -213,10 +213,15 @@ class Plan:
         for name in one.keys() & two.keys():  # each grows by a line, and the sum of a step is the highest of them
             first, second = sum(one[name].values()), sum(two[name].values())
             guess = min(guess, 1 + (room - first) / (second - first) if second > first else inf)
-        batch = max(1, int(guess))
-        while batch > 1 and not self.fits(replace(settings, batch_size=batch)):
-            batch -= 1
-        return batch
+        low, high = 1, max(1, int(guess))
+        if self.fits(replace(settings, batch_size=high)):  # lines through the first two are never too steep
+            return high
+        while high - low > 1:
+            below, above = (self.needed(replace(settings, batch_size=size)) for size in (low, high))
+            middle = low + int((self.memory - below) / (above - below) * (high - low))
+            middle = min(max(middle, low + 1), high - 1)
+            low, high = (middle, high) if self.fits(replace(settings, batch_size=middle)) else (low, middle)
+        return low
 
     def largest_crop(self, settings: Settings) -> int:
         """The largest square below the present one that fits, a multiple of `STEP`; 0 where none does."""

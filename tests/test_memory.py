@@ -5,7 +5,7 @@ import torch
 
 from hdr_lightning import generators
 from hdr_lightning.benchmark import kept_bytes
-from hdr_lightning.losses import L1, CompositeLoss, Saturation, WindowL1
+from hdr_lightning.losses import L1, VGG, CompositeLoss, Saturation, WindowL1
 from hdr_lightning.memory import (
     AsOnGPU,
     Ledger,
@@ -93,6 +93,21 @@ def test_the_peak_is_that_of_the_allocator(name, checkpointed):
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     live = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]).cumsum(0)
     assert computed.peak == pytest.approx(int(live.max()) + rest, rel=0.1)
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_frozen_networks_of_the_loss_are_weights():
+    """VGG-19 up to conv3_4 has 2,325,568 values."""
+    task = small_task("NAFNet")
+    own = sum(parameter.nbytes for parameter in task.parameters())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Attribute")
+        task = EnhancementTask(task.generator, CompositeLoss({"vgg": VGG(layers={"conv3_4": 1.0})}))
+    with without_memory():
+        emptied(task)
+        steps = [measure_step(task, blank_pair(task, 1, 64, 64), "bf16-mixed", gpu=True) for _ in range(2)]
+    assert steps[0] == steps[1]
+    assert steps[0].fullest["weights"] == pytest.approx(own + 4 * 2_325_568, abs=1000)
 
 
 def test_memory_is_counted_once_and_given_back():

@@ -134,5 +134,7 @@ class Frozen:
             return self._make()
 
     def __call__(self, x: Tensor, *more: Tensor) -> Any:
-        function: Callable[..., Any] = self._network.to(x.device)
+        function = self._network
+        if any(parameter.device != x.device for parameter in function.parameters()):
+            function.to(x.device)
         return function(x, *more)

@@ -284,3 +284,18 @@ def test_a_roll_back_before_and_behind_goes_on_bit_for_bit(demo, tmp_path, steps
     other = torch.load(again / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     assert other["GradientGuard"] == state["GradientGuard"]
     assert other["EMA"] == state["EMA"]
+
+
+@pytest.mark.filterwarnings("ignore:the loss term .* reached")
+@pytest.mark.parametrize("policy", ["rescale", "drop"])
+def test_a_term_above_its_ceiling_is_dealt_with_at_the_same_step(demo, tmp_path, policy):
+    words = ["--trainer.max_epochs=2", f"--scale_guard.policy={policy}", "--loss_check.pairs=0"]
+    words.append("--model.loss.init_args.terms.window.init_args.ceiling=0.05")
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    assert torch.load(undisturbed / "checkpoints" / "last.ckpt", weights_only=True)["loss"]["scales"]
+    fit(options(demo, tmp_path / "b", *words), after(3), 75)
+    again = fit(options(demo, tmp_path / "b", *words))
+    assert_equal(undisturbed, again)
+    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (undisturbed, again)]
+    for name in ("ScaleGuard", "RisingLoss", "Gap"):
+        assert_same(*(state["callbacks"][name] for state in states), name)

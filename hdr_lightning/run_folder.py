@@ -140,8 +140,11 @@ class NamedRun:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Values that differ, by key. One that only one side has is none, as of an option of a newer version, but a class
-    that came or went, as of a loss term, or a value in place of a class."""
+    """Values that differ, by key.
+
+    One that only one side has is none, as of an option of a newer version, but a class that came or went, as of a loss
+    term, and a value in place of several.
+    """
     flat, other = _flat(before), _flat(now)
     keys = {key for key in flat.keys() & other.keys() if flat[key] != other[key]}
     keys |= {key for key in flat.keys() ^ other.keys() if key.endswith(".class_path")}

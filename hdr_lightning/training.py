@@ -202,7 +202,7 @@ class EnhancementCLI(LightningCLI):
             "--run",
             type=str | None,
             default=None,
-            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it",
+            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it; other verbs take its best checkpoint",
         )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
@@ -248,11 +248,13 @@ class EnhancementCLI(LightningCLI):
             self.settings = Settings.taken(config)
             return
         refuse_credentials(config.trainer.logger, "trainer.logger")
-        if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
-            raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.trainer.default_root_dir is None:
             name = Path(str(config.config[-1])).stem if config.config else "default"
             config.trainer.default_root_dir = str(Path("runs") / name)
+        if config.run is not None and self.verb != "fit" and config.ckpt_path is None:
+            config.ckpt_path = str(Path(config.trainer.default_root_dir) / config.run)
+        if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
+            raise InputError(f"{self.verb} needs --ckpt_path (a checkpoint, or the folder of a run) or --run")
         if config.run is not None and self.verb == "fit" and not config.trainer.fast_dev_run:
             self._go_on()
         if config.ckpt_path is not None:

@@ -82,8 +82,10 @@ class ExactResume(Callback):
 
 
 def _move(state: dict[str, Any], folder: str) -> None:
-    """Let a run whose folder was renamed, or is named by another path, know its best checkpoints: worse ones would
-    replace them."""
+    """Let a run whose folder was renamed, or is named by another path, know its best checkpoints.
+
+    Worse ones would replace them.
+    """
     before = Path(state["dirpath"])
 
     def moved(path: str) -> str:

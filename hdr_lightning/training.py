@@ -202,7 +202,8 @@ class EnhancementCLI(LightningCLI):
             "--run",
             type=str | None,
             default=None,
-            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it; other verbs take its best checkpoint",
+            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it; "
+            "`test` and others that need a checkpoint take its best",
         )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
@@ -251,9 +252,10 @@ class EnhancementCLI(LightningCLI):
         if config.trainer.default_root_dir is None:
             name = Path(str(config.config[-1])).stem if config.config else "default"
             config.trainer.default_root_dir = str(Path("runs") / name)
-        if config.run is not None and self.verb != "fit" and config.ckpt_path is None:
+        needed = self.verb not in ("fit", "check_loss") and config.ckpt_path is None
+        if needed and config.run is not None:
             config.ckpt_path = str(Path(config.trainer.default_root_dir) / config.run)
-        if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
+        elif needed:
             raise InputError(f"{self.verb} needs --ckpt_path (a checkpoint, or the folder of a run) or --run")
         if config.run is not None and self.verb == "fit" and not config.trainer.fast_dev_run:
             self._go_on()

@@ -64,7 +64,7 @@ class SaveConfig(SaveConfigCallback):
         folder = trainer.log_dir  # asked on every rank, as it is sent to all
         if trainer.is_global_zero and folder is not None:
             config = self.config.clone()
-            config.run = None  # trains again, and does not go on with this run
+            config.pop("run")  # trains again, and does not go on with this run; a name given before it holds
             if config.get("ckpt_path") and Path(folder) in Path(config.ckpt_path).parents:
                 config.ckpt_path = None
             path, text = Path(folder) / self.config_filename, self.parser.dump(config, skip_none=False)

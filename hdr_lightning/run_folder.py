@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -76,39 +77,60 @@ class NamedRun:
         with writing(self._book) as temporary:
             temporary.write_text(json.dumps(self.notes | news, indent=2), encoding="utf-8")
 
-    def is_finished(self, epochs: int | None) -> bool:
-        """Whether nothing is left to train, of so many epochs in all."""
+    def left(self, epochs: int | None, steps: int, changed: Collection[str]) -> str | None:
+        """Why nothing is left to train, and what to raise for more; nothing where there is.
+
+        Args:
+            epochs: to be trained in all.
+            steps: likewise; -1 for no end.
+            changed: keys of the configuration that are not what they were.
+        """
         finished = self.notes.get("finished")
         if finished is None:
-            return False
-        more = epochs is None or epochs < 0 or epochs > finished["epochs"]
-        return finished["early"] or not more
+            return None
+        if finished["early"] and not any(key.startswith("early_stopping.") for key in changed):
+            return f"early stopping ended it after {finished['epochs']} epochs: for more, raise early_stopping.patience"
+        if 0 <= steps <= finished.get("steps", 0):
+            return "for more, raise trainer.max_steps"
+        if epochs is not None and 0 <= epochs <= finished["epochs"]:
+            return "for more, raise trainer.max_epochs"
+        self._note({"finished": None})
+        return None
 
-    def finish(self, epochs: int, early: bool) -> None:
+    def finish(self, epochs: int, steps: int, early: bool) -> None:
         """Note that the training is over.
 
         Args:
             epochs: that were trained.
+            steps: that were made.
             early: whether the early stopping ended it.
         """
-        self._note({"finished": {"epochs": epochs, "early": early}})
+        self._note({"finished": {"epochs": epochs, "steps": steps, "early": early}})
 
-    def checkpoint(self, config: dict[str, Any]) -> Path | None:
+    def checkpoint(self) -> Path | None:
         """What the run goes on from; nothing where it has not saved yet.
+
+        Raises:
+            InputError: if every checkpoint is damaged.
+        """
+        return newest_checkpoint(self.folder / "checkpoints")
+
+    def changes(self, config: dict[str, Any]) -> Collection[str]:
+        """Keys of the configuration that are not what they were when the run last trained.
 
         Args:
             config: the whole configuration.
 
         Raises:
-            InputError: if the configuration makes another experiment of the run, or every checkpoint is damaged.
+            InputError: if it makes another experiment of the run.
         """
-        found = newest_checkpoint(self.folder / "checkpoints")
         saved = self.folder / "config.yaml"
-        if found is not None and saved.is_file():
-            named = {key: value for key, value in config.items() if key not in ("run", "ckpt_path", "config")}
-            changed = _differences(yaml.safe_load(saved.read_text(encoding="utf-8")), named)
-            _refuse_other_experiment(changed, self.folder)
-        return found
+        if not saved.is_file() or not any((self.folder / "checkpoints").glob("last*.ckpt")):
+            return ()
+        named = {key: value for key, value in config.items() if key not in ("run", "ckpt_path", "config")}
+        changed = _differences(yaml.safe_load(saved.read_text(encoding="utf-8")), named)
+        _refuse_other_experiment(changed, self.folder)
+        return changed
 
     def dashboard_id(self) -> str:
         """The name under which W&B knows the run, however often it is started."""
@@ -118,13 +140,21 @@ class NamedRun:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Values that both name, and that differ: by key."""
+    """Values that differ, by key.
+
+    One that only one side has is none, as of an option of a newer version, but a class that came or went, as of a loss
+    term, and a value in place of several.
+    """
     flat, other = _flat(before), _flat(now)
-    return {key: (flat[key], other[key]) for key in sorted(flat.keys() & other.keys()) if flat[key] != other[key]}
+    keys = {key for key in flat.keys() & other.keys() if flat[key] != other[key]}
+    keys |= {key for key in flat.keys() ^ other.keys() if key.endswith(".class_path")}
+    for values, others in ((flat, other), (other, flat)):
+        keys |= {key for key in values.keys() - others.keys() if any(each.startswith(f"{key}.") for each in others)}
+    return {key: (flat.get(key), other.get(key)) for key in sorted(keys)}
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not config:
         return {prefix: config}
     return {
         key: value for name, part in config.items() for key, value in _flat(part, f"{prefix}.{name}".strip(".")).items()

@@ -16,6 +16,7 @@ from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -63,7 +64,7 @@ class SaveConfig(SaveConfigCallback):
         folder = trainer.log_dir  # asked on every rank, as it is sent to all
         if trainer.is_global_zero and folder is not None:
             config = self.config.clone()
-            config.run = None  # trains again, and does not go on with this run
+            config.pop("run")  # trains again, and does not go on with this run; a name given before it holds
             if config.get("ckpt_path") and Path(folder) in Path(config.ckpt_path).parents:
                 config.ckpt_path = None
             path, text = Path(folder) / self.config_filename, self.parser.dump(config, skip_none=False)
@@ -82,9 +83,10 @@ class SaveConfig(SaveConfigCallback):
 class FinishedBeforeError(Exception):
     """The run was finished by an earlier command, and there is nothing to do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, end: str) -> None:
         super().__init__(folder)
         self.folder = folder
+        self.end = end
 
 
 class CheckingTrainer(Trainer):
@@ -161,6 +163,7 @@ class EnhancementCLI(LightningCLI):
                 auto_configure_optimizers=False,
             )
             self._leave_run(finished=True)
+            self._drop_empty_folder()  # of a `fast_dev_run`
         except BaseException:
             self._leave_run(finished=False)
             self._drop_empty_folder()
@@ -169,8 +172,9 @@ class EnhancementCLI(LightningCLI):
     def _leave_run(self, finished: bool) -> None:
         if self.named is not None:
             if finished:
-                early = any(each.wait_count >= each.patience for each in self.trainer.early_stopping_callbacks)
-                self.named.finish(self.trainer.current_epoch, early)
+                reasons = [each.stopping_reason for each in self.trainer.early_stopping_callbacks]
+                early = any(reason is not EarlyStoppingReason.NOT_STOPPED for reason in reasons)
+                self.named.finish(self.trainer.current_epoch, self.trainer.global_step, early)
             self.named.release()
 
     def _drop_empty_folder(self) -> None:
@@ -198,7 +202,8 @@ class EnhancementCLI(LightningCLI):
             "--run",
             type=str | None,
             default=None,
-            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it",
+            help="name of a run of `fit`, a folder below trainer.default_root_dir: the same command goes on with it; "
+            "`test` and others that need a checkpoint take its best",
         )
         parser.add_lightning_class_args(callbacks.ScaleGuard, "scale_guard")
         parser.add_lightning_class_args(callbacks.GradientGuard, "gradient_guard")
@@ -244,12 +249,15 @@ class EnhancementCLI(LightningCLI):
             self.settings = Settings.taken(config)
             return
         refuse_credentials(config.trainer.logger, "trainer.logger")
-        if self.verb not in ("fit", "check_loss") and config.ckpt_path is None:
-            raise InputError(f"{self.verb} needs --ckpt_path: a checkpoint, or the folder of a run")
         if config.trainer.default_root_dir is None:
             name = Path(str(config.config[-1])).stem if config.config else "default"
             config.trainer.default_root_dir = str(Path("runs") / name)
-        if config.run is not None and self.verb == "fit":
+        needed = self.verb not in ("fit", "check_loss") and config.ckpt_path is None
+        if needed and config.run is not None:
+            config.ckpt_path = str(Path(config.trainer.default_root_dir) / config.run)
+        elif needed:
+            raise InputError(f"{self.verb} needs --ckpt_path (a checkpoint, or the folder of a run) or --run")
+        if config.run is not None and self.verb == "fit" and not config.trainer.fast_dev_run:
             self._go_on()
         if config.ckpt_path is not None:
             path = Path(config.ckpt_path)
@@ -266,10 +274,12 @@ class EnhancementCLI(LightningCLI):
         config = self.config[self.verb]
         self.named = NamedRun(Path(config.trainer.default_root_dir), config.run)
         self.folder = self.named.folder
-        if self.named.is_finished(config.trainer.max_epochs):
-            raise FinishedBeforeError(self.folder)
         whole = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.verb]
-        newest = self.named.checkpoint(whole)
+        changed = self.named.changes(whole)
+        end = self.named.left(config.trainer.max_epochs, config.trainer.max_steps, changed)
+        if end is not None:
+            raise FinishedBeforeError(self.folder, end)
+        newest = self.named.checkpoint()
         if newest is not None:
             config.ckpt_path = str(newest)
 
@@ -365,7 +375,7 @@ def run(words: Sequence[str]) -> Path | None:
             folder = EnhancementCLI([words[0].replace("-", "_"), *words[1:]]).folder
     except FinishedBeforeError as finished:
         folder = finished.folder
-        rank_zero_info(f"{folder} is finished: for more, raise trainer.max_epochs; for another run, give another --run")
+        rank_zero_info(f"{folder} is finished: {finished.end}; for another run, give another --run")
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:

@@ -2,12 +2,14 @@
 
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import distributed
 
 from hdr_lightning.data.module import PairDataModule
@@ -61,6 +63,14 @@ class ExactResume(Callback):
         for place in loops["state_dict"].get("combined_loader", ()):
             if place["epoch"] == loops["epoch_progress"]["current"]["processed"]:  # else the epoch was over
                 _count_anew(trainer, loops[TRAINED], place)
+        for stopper in trainer.early_stopping_callbacks:
+            if stopper.state_key in checkpoint["callbacks"]:  # the patience is the user's, and may be another now
+                checkpoint["callbacks"][stopper.state_key]["patience"] = stopper.patience
+        folder = trainer.log_dir  # asked on every rank, as it is sent to all
+        if folder is not None and trainer.ckpt_path and Path(folder) in Path(trainer.ckpt_path).parents:
+            for keeper in trainer.checkpoint_callbacks:
+                if isinstance(keeper, ModelCheckpoint) and keeper.state_key in checkpoint["callbacks"]:
+                    _move(checkpoint["callbacks"][keeper.state_key], str(keeper.dirpath))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._random is not None:
@@ -69,6 +79,24 @@ class ExactResume(Callback):
         for stopper in trainer.early_stopping_callbacks:
             if stopper.wait_count >= stopper.patience:
                 trainer.should_stop = True  # so it was decided when the checkpoint was written
+
+
+def _move(state: dict[str, Any], folder: str) -> None:
+    """Let a run whose folder was renamed, or is named by another path, know its best checkpoints.
+
+    Worse ones would replace them.
+    """
+    before = Path(state["dirpath"])
+
+    def moved(path: str) -> str:
+        return str(Path(folder) / Path(path).relative_to(before)) if before in Path(path).parents else path
+
+    if not all(Path(moved(path)).is_file() for path in state["best_k_models"]):
+        return  # they were left behind
+    state["dirpath"] = folder
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[key] = moved(state[key])
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
 
 
 def _validate_anew(loops: dict[str, Any]) -> None:

@@ -59,7 +59,8 @@ class SavePoints(Checkpoint):
 
     def newest(self) -> Path | None:
         """The newest checkpoint that is wholly written, on every rank; waits for one under way."""
-        assert self._writer is not None
+        if self._writer is None:
+            return None
         self._writer.wait()
         if self._group is not None:
             distributed.barrier(self._group)
@@ -136,11 +137,14 @@ class SavePoints(Checkpoint):
         return int(wishes.item())
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self._path, weights_only=False)
+        if self._writer is not None:  # a `fast_dev_run` has no folder
+            trainer.save_checkpoint(self._path, weights_only=False)
         self._saved_at = (time.monotonic(), trainer.global_step)
 
     def _leave(self, trainer: Trainer, number: int, saved: bool = False) -> None:
         name = Signals(number).name
+        if self._writer is None:
+            raise RunInterrupted(f"{name}: left at step {trainer.global_step}; nothing is saved", CODES[number])
         if not saved:
             self._save(trainer)
         self._wait(f"after {name}, the training")

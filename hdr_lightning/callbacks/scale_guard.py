@@ -17,7 +17,9 @@ Policy = Literal["stop", "warn", "rescale", "drop"]
 class ScaleGuard(Callback):
     """Act when the largest value of a term, over all ranks, passed its ceiling or was not finite.
 
-    Looks every few steps, and before every checkpoint, so that none holds weights which such a term has moved unseen.
+    Looks every few steps, and under `stop` before every checkpoint, so that none holds weights which such a term has
+    moved unseen. Under the other policies a checkpoint keeps what was seen for the next look: what is done about a term
+    does not depend on when a run was saved.
 
     Args:
         every_n_steps: steps between looks; each look waits for the device once.
@@ -35,12 +37,18 @@ class ScaleGuard(Callback):
         self.every_n_steps = every_n_steps
         self.policy = policy
         self.events: dict[str, int] = {}
+        self._resumed: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"events": self.events}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.events = state_dict["events"]
+        self.events, self._resumed = state_dict["events"], state_dict.get("peaks", [])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._resumed:
+            _loss(pl_module).recall(torch.tensor(self._resumed, device=pl_module.device))
+            self._resumed = []
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,7 +60,11 @@ class ScaleGuard(Callback):
         self._look(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._look(trainer, pl_module)
+        if self.policy == "stop":
+            self._look(trainer, pl_module)
+        elif "callbacks" in checkpoint and _loss(pl_module).peaks is not None:
+            peaks = reduced(trainer, pl_module, _loss(pl_module).peaks)
+            checkpoint["callbacks"][self.state_key]["peaks"] = list(peaks.values())
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = _loss(pl_module)

@@ -329,7 +329,14 @@ class PairDataModule(LightningDataModule):
         return EpochLoader(
             dataset,
             batch_size=batch_size,
-            sampler=EpochSampler(count, self.split_seed, shuffle, self.trainer.global_rank, ranks),
+            sampler=EpochSampler(
+                count,
+                self.split_seed,
+                shuffle,
+                self.trainer.global_rank,
+                ranks,
+                fixed=self.trainer.overfit_batches > 0,  # type: ignore[attr-defined]
+            ),
             num_workers=self.workers,
             # Loaders that are made anew for a stage may crash with both (pytorch issue 91252).
             persistent_workers=self.workers > 0 and len(self.stages) == 1,

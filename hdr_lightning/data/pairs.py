@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.cache import PhotoReader, Reader
@@ -134,7 +134,7 @@ class PairDataset(Dataset[Pair]):
         return paths, target if self.degradations else self.read(paths.source), target
 
 
-class EpochSampler(Sampler[Draw]):
+class EpochSampler(SequentialSampler):  # which alone `trainer.overfit_batches` leaves in its place
     """The share of one rank of an epoch: no photo twice, and none left out in evaluation.
 
     Args:
@@ -144,10 +144,15 @@ class EpochSampler(Sampler[Draw]):
             not divide evenly wait for another epoch.
         rank: this process.
         ranks: all processes.
+        fixed: whether every epoch has the order of the first.
     """
 
-    def __init__(self, count: int, seed: int = 0, shuffle: bool = False, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, count: int, seed: int = 0, shuffle: bool = False, rank: int = 0, ranks: int = 1, fixed: bool = False
+    ) -> None:
+        super().__init__(range(count))
         self.count = count
+        self.fixed = fixed
         self.seed = seed
         self.shuffle = shuffle
         self.rank = rank
@@ -172,7 +177,7 @@ class EpochSampler(Sampler[Draw]):
     def _indices(self) -> Int64[np.ndarray, " share"]:
         if not self.shuffle:
             return np.arange(self.rank, self.count, self.ranks)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)[self.done :]
+        order = np.random.default_rng([self.seed, 0 if self.fixed else self.epoch]).permutation(self.count)[self.done :]
         even = len(order) - len(order) % self.ranks
         return order[self.rank : even : self.ranks]
 
@@ -181,7 +186,7 @@ class EpochSampler(Sampler[Draw]):
             return self.count // self.ranks
         return len(range(self.rank, self.count, self.ranks))
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
         epoch = self.epoch
         return (Draw(epoch, int(index)) for index in self._indices())
 

@@ -188,6 +188,11 @@ class CompositeLoss(nn.Module):
         """
         return None if self._peaks is None or self._broken is None else self._peaks.masked_fill(self._broken, torch.nan)
 
+    def recall(self, peaks: Float[Tensor, " t"]) -> None:
+        """Go on from the `peaks` of a checkpoint."""
+        self._broken = ~peaks.isfinite()
+        self._peaks = peaks.where(peaks.isfinite(), 0)
+
     def take_peaks(self) -> Float[Tensor, " t"] | None:
         """Give `peaks`, and forget them."""
         peaks, self._peaks, self._broken = self.peaks, None, None

@@ -120,6 +120,64 @@ def test_another_experiment_under_the_same_name_is_refused(demo, tmp_path, capsy
     assert "another configuration (data.turns: 0.5 -> 0.25)" in capsys.readouterr().err
 
 
+def test_a_loss_term_that_came_or_went_makes_another_experiment(demo, tmp_path, capsys):
+    fit(options(demo, tmp_path, "--trainer.max_epochs=1"))
+    terms = {name: {"class_path": f"hdr_lightning.losses.{name}"} for name in ("L1", "Saturation")}
+    loss = {"class_path": "hdr_lightning.losses.CompositeLoss", "init_args": {"terms": terms}}
+    fit(options(demo, tmp_path, "--trainer.max_epochs=2", f"--model.loss={json.dumps(loss)}"), code=2)
+    told = capsys.readouterr().err
+    assert "terms.L1.class_path: None -> hdr_lightning.losses.L1" in told
+    assert "terms.window.class_path: hdr_lightning.losses.WindowL1 -> None" in told
+
+
+def test_another_experiment_is_refused_where_the_run_is_finished(demo, tmp_path, capsys):
+    fit(options(demo, tmp_path, "--trainer.max_epochs=1"))
+    fit(options(demo, tmp_path, "--trainer.max_epochs=1", "--data.turns=0.25"), code=2)
+    assert "another configuration (data.turns: 0.5 -> 0.25)" in capsys.readouterr().err
+
+
+def test_a_renamed_run_keeps_its_best_checkpoint(demo, tmp_path):
+    words = options(demo, tmp_path, "--trainer.max_epochs=2", "--checkpoint.monitor=val/l1", "--checkpoint.mode=max")
+    folder = fit(words)  # the largest error, that of the first epoch
+    best = (folder / "checkpoints" / "best.ckpt").read_bytes()
+    folder = folder.rename(tmp_path / "two")
+    fit([*words, "--run=two", "--trainer.max_epochs=3"])
+    assert (folder / "checkpoints" / "best.ckpt").read_bytes() == best
+
+
+def test_a_run_that_early_stopping_ended_goes_on_with_more_patience(demo, tmp_path, caplog):
+    words = options(demo, tmp_path, "--early_stopping.min_delta=50")
+    folder = fit([*words, "--trainer.max_epochs=4", "--early_stopping.patience=1"])
+    assert fit([*words, "--trainer.max_epochs=5", "--early_stopping.patience=1"]) == folder
+    assert "early stopping ended it after 2 epochs: for more, raise early_stopping.patience" in caplog.text
+    fit([*words, "--trainer.max_epochs=5", "--early_stopping.patience=2"])
+    assert json.loads((folder / "run.json").read_text())["finished"] == {"epochs": 3, "steps": 18, "early": True}
+
+
+def test_a_run_that_reached_its_steps_or_its_threshold_is_left_alone(demo, tmp_path, caplog):
+    words = options(demo, tmp_path, "--trainer.max_epochs=4")
+    fit([*words, "--trainer.max_steps=3"])
+    fit([*words, "--trainer.max_steps=3"])
+    assert "is finished: for more, raise trainer.max_steps" in caplog.text
+    fit([*words, "--run=two", "--early_stopping.stopping_threshold=1"])
+    fit([*words, "--run=two", "--early_stopping.stopping_threshold=1"])
+    assert "is finished: early stopping ended it after 1 epochs" in caplog.text
+
+
+def test_a_try_of_a_few_batches_writes_nothing(demo, tmp_path):
+    fit(options(demo, tmp_path, "--trainer.fast_dev_run=2"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.filterwarnings("ignore:.*Consider setting.*")
+def test_a_few_batches_are_learned_by_heart_in_the_same_order(demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen.txt"))
+    words = options(demo, tmp_path, "--trainer.overfit_batches=2", "--trainer.max_epochs=2", "--data.cutmix=0")
+    fit([*words, '--trainer.callbacks+={"class_path": "disturbances.Seen"}'])
+    seen = [line.split() for line in (tmp_path / "seen.txt").read_text().splitlines()]
+    assert [name for epoch, name in seen if epoch == "0"] == [name for epoch, name in seen if epoch == "1"]
+
+
 def test_early_stopping_is_not_forgotten(demo, tmp_path):
     words = ["--trainer.max_epochs=9", "--early_stopping.patience=1", "--early_stopping.min_delta=50"]
     undisturbed = fit(options(demo, tmp_path / "a", *words))
@@ -225,3 +283,18 @@ def test_a_roll_back_before_and_behind_goes_on_bit_for_bit(demo, tmp_path, steps
     other = torch.load(again / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     assert other["GradientGuard"] == state["GradientGuard"]
     assert other["EMA"] == state["EMA"]
+
+
+@pytest.mark.filterwarnings("ignore:the loss term .* reached")
+@pytest.mark.parametrize("policy", ["rescale", "drop"])
+def test_a_term_above_its_ceiling_is_dealt_with_at_the_same_step(demo, tmp_path, policy):
+    words = ["--trainer.max_epochs=2", f"--scale_guard.policy={policy}", "--loss_check.pairs=0"]
+    words.append("--model.loss.init_args.terms.window.init_args.ceiling=0.05")
+    undisturbed = fit(options(demo, tmp_path / "a", *words))
+    assert torch.load(undisturbed / "checkpoints" / "last.ckpt", weights_only=True)["loss"]["scales"]
+    fit(options(demo, tmp_path / "b", *words), after(3), 75)
+    again = fit(options(demo, tmp_path / "b", *words))
+    assert_equal(undisturbed, again)
+    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (undisturbed, again)]
+    for name in ("ScaleGuard", "RisingLoss", "Gap"):
+        assert_same(*(state["callbacks"][name] for state in states), name)

@@ -20,7 +20,7 @@ class Gap(Flag):
         InputError: if a setting is below its least.
     """
 
-    keeps = ("row", "best", "weights")
+    keeps = ("row", "best", "weights", "added")
 
     def __init__(self, patience: int = 5, margin: float = 0.02, action: Action = "warn") -> None:
         super().__init__(action)
@@ -32,6 +32,15 @@ class Gap(Flag):
         self.best: tuple[float, float] | None = None
         self.weights: list[float] = []
         self._mean = RunningMean()
+
+    @property
+    def added(self) -> list[float]:
+        """Losses since the last mean: their sum and number."""
+        return self._mean.sums
+
+    @added.setter
+    def added(self, sums: list[float]) -> None:
+        self._mean.sums = sums
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -26,7 +26,7 @@ class RisingLoss(Flag):
         InputError: if a setting is below its least.
     """
 
-    keeps = ("losses", "kind")
+    keeps = ("losses", "kind", "added")
 
     def __init__(self, every_n_steps: int = 20, window: int = 10, rise: float = 0.05, action: Action = "warn") -> None:
         super().__init__(action)
@@ -39,6 +39,15 @@ class RisingLoss(Flag):
         self.losses: list[float] = []
         self.kind: list[float] = []
         self._mean = RunningMean()
+
+    @property
+    def added(self) -> list[float]:
+        """Losses since the last mean: their sum and number."""
+        return self._mean.sums
+
+    @added.setter
+    def added(self, sums: list[float]) -> None:
+        self._mean.sums = sums
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Pair, batch_idx: int

@@ -15,18 +15,27 @@ class RunningMean:
     def __init__(self) -> None:
         self._sums: Tensor | None = None
 
+    @property
+    def sums(self) -> list[float]:
+        """What was added on this rank, and how many, for a checkpoint; all ranks go on from those of the first."""
+        return [0.0, 0.0] if self._sums is None else self._sums.tolist()
+
+    @sums.setter
+    def sums(self, sums: list[float]) -> None:
+        self._sums = torch.tensor(sums)
+
     def add(self, value: Tensor) -> None:
         """Add one number."""
         finite = value.isfinite()
         now = torch.stack((value.where(finite, 0).float(), finite.float()))
-        self._sums = now if self._sums is None else self._sums + now
+        self._sums = now if self._sums is None else self._sums.to(now.device) + now
 
     def take(self, trainer: Trainer) -> float | None:
         """Give the mean and begin anew; nothing where nothing was added. To be called on all ranks alike."""
         sums, self._sums = self._sums, None
         if sums is None:
-            sums = torch.zeros(2, device=trainer.strategy.root_device)
-        total, count = summed(trainer, sums)
+            sums = torch.zeros(2)
+        total, count = summed(trainer, sums.to(trainer.strategy.root_device))
         return total / count if count else None
 
 

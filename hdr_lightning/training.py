@@ -35,7 +35,7 @@ from hdr_lightning.plan import Settings, plan
 from hdr_lightning.progress import watched_live
 from hdr_lightning.run_folder import NamedRun, claim_folder
 from hdr_lightning.run_log import RunLog
-from hdr_lightning.sharding import refuse_strategy
+from hdr_lightning.sharding import read_progress, refuse_layout, refuse_strategy
 from hdr_lightning.signals import SIGNALS
 from hdr_lightning.task import EnhancementTask
 
@@ -252,12 +252,12 @@ class EnhancementCLI(LightningCLI):
         if config.run is not None and self.verb == "fit":
             self._go_on()
         if config.ckpt_path is not None:
-            path = Path(config.ckpt_path)
-            if not (path / "checkpoint").is_dir():  # of DeepSpeed, which alone reads it
-                path = find_checkpoint(path)
-                checkpoint = read_checkpoint(path)
-                if self.folder is not None and self.folder in path.parents:
-                    self.loops = checkpoint["loops"]
+            path = find_checkpoint(Path(config.ckpt_path))
+            if self.verb != "check_loss":
+                refuse_layout(path, config.trainer.strategy)
+            checkpoint = read_progress(path) if path.is_dir() else read_checkpoint(path)
+            if self.folder is not None and self.folder in path.parents:
+                self.loops = checkpoint["loops"]
             config.ckpt_path = str(path)
             rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
 
@@ -378,7 +378,7 @@ def run(words: Sequence[str]) -> Path | None:
 @rank_zero_only
 def _tell(folder: Path) -> None:
     best = folder / "checkpoints" / "best.ckpt"
-    print(f"best checkpoint: {best}" if best.is_file() else f"run: {folder}")
+    print(f"best checkpoint: {best}" if best.exists() else f"run: {folder}")
 
 
 def _know_node() -> None:

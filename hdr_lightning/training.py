@@ -400,6 +400,7 @@ def _hush() -> None:
         ".*does not have many workers",  # data.workers is the user's choice
         "The `srun` command is available",  # whoever has SLURM may well train without it
         "Checkpoint directory .* exists and is not empty",  # of a run that goes on
+        "It is recommended to use .*sync_dist=True",  # what is logged so is the same on all ranks, or of the first
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, by a thread, and checked before they are trusted."""
 
 import os
+import shutil
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from lightning import Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -90,11 +92,39 @@ def _make_room(path: Path, keep: int) -> None:
     for age in range(keep - 1, 0, -1):
         younger = path.with_stem(f"{LAST}_{age - 1}") if age > 1 else path
         if younger.exists():
+            _discard_folder(path.with_stem(f"{LAST}_{age}"))
             younger.replace(path.with_stem(f"{LAST}_{age}"))
+
+
+def save_folder(trainer: Trainer, path: Path, keep: int) -> None:
+    """Save a checkpoint of DeepSpeed, to which all ranks write files: under another name, until it is whole.
+
+    Args:
+        trainer: under DeepSpeed.
+        path: of the folder.
+        keep: how many of the newest stay.
+    """
+    part = path.with_name(f".{path.name}.part")
+    trainer.save_checkpoint(part, weights_only=False)  # returns when all ranks have written
+    if trainer.is_global_zero:
+        _make_room(path, keep)
+        _discard_folder(path)
+        part.replace(path)
+    trainer.strategy.barrier("checkpoint")
+
+
+def _discard_folder(path: Path) -> None:
+    """Delete a folder; one that is half deleted has a name that is swept."""
+    if path.is_dir():
+        part = path.with_name(f".{path.name}.old.part")
+        path.replace(part)
+        shutil.rmtree(part)
 
 
 def is_sound(path: Path) -> bool:
     """Whether a checkpoint is what was written: its archive holds a CRC-32 of every part."""
+    if path.is_dir():
+        return (path / "latest").is_file()  # by DeepSpeed, whose folder has no checksums
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
@@ -105,6 +135,15 @@ def is_sound(path: Path) -> bool:
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
         return False
     return True
+
+
+def sweep(part: Path) -> None:
+    """Delete what was left half written, a file or a folder, where another process has not done so."""
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            part.unlink()
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -120,12 +159,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
         InputError: if there are some, and all are damaged.
     """
     for part in folder.glob(".*.part"):
-        with suppress(OSError):
-            part.unlink()
+        sweep(part)
     ages = {0: folder / f"{LAST}.ckpt"} | {int(path.stem.split("_")[1]): path for path in folder.glob(f"{LAST}_?.ckpt")}
     damaged = list(folder.glob("*.damaged"))
     for _, path in sorted(ages.items()):
-        if not path.is_file():
+        if not path.exists():
             continue
         if is_sound(path):
             return path

@@ -10,7 +10,7 @@ import yaml
 from filelock import FileLock, Timeout
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from hdr_lightning.checkpoints import newest_checkpoint
+from hdr_lightning.checkpoints import newest_checkpoint, sweep
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError
 
@@ -55,7 +55,7 @@ class NamedRun:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             for part in self.folder.rglob(".*.part"):  # left half written by a process that died
-                part.unlink()
+                sweep(part)
         except Timeout:
             raise InputError(
                 f"{self.folder} is being trained by another process: wait for it, or give another --run"

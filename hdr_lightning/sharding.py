@@ -1,5 +1,6 @@
 """A generator that is spread over devices: every one holds a share of the weights, of their gradient and optimiser."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, SideGenerator
+from hdr_lightning.tensors import read_safely
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -145,6 +147,48 @@ def refuse_strategy(strategy: object, precision: object, accelerator: object) ->
             raise InputError("DeepSpeed runs on NVIDIA GPUs alone: trainer.strategy=fsdp2 runs on CPUs, too")
     if strategy == "fsdp2" and str(precision) in ("16-mixed", "16"):
         raise InputError(f"fsdp2 does not train in {precision}: set trainer.precision to bf16-mixed")
+
+
+def refuse_layout(checkpoint: Path, strategy: object) -> None:
+    """Tell before anything is opened that a strategy cannot read a checkpoint, and let none run code from one.
+
+    Args:
+        checkpoint: a file, or a folder of DeepSpeed.
+        strategy: as configured, a name or a class with its arguments.
+
+    Raises:
+        InputError: if one is of DeepSpeed and the other is not.
+    """
+    deepspeed = "deepspeed" in str(strategy).lower()
+    if checkpoint.is_dir() and not deepspeed:
+        raise InputError(
+            f"{checkpoint} is a folder of DeepSpeed, and trainer.strategy is {strategy}: go on with "
+            "deepspeed_stage_2 or _3, as it was trained, or make one file of it (see the head of "
+            "configs/restormer_deepspeed_2.yaml)"
+        )
+    if deepspeed and not checkpoint.is_dir():
+        raise InputError(
+            f"{checkpoint} is a file, and DeepSpeed goes on from its own folders alone: give its weights with "
+            "--model.init_from, or go on with ddp or fsdp2"
+        )
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """What a checkpoint of DeepSpeed holds beside the optimiser; its later, own reading is kept to tensors and numbers.
+
+    Raises:
+        InputError: if it is damaged, or holds code.
+    """
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # DeepSpeed asks for everything that a pickle can do
+    torch.serialization.add_safe_globals([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])
+    states = sorted((folder / "checkpoint").glob("*model_states.pt"))
+    path = states[0] if states else folder / "checkpoint" / "mp_rank_00_model_states.pt"
+    progress: dict[str, Any] = read_safely(path, "no checkpoint", "what `fit` wrote under DeepSpeed")
+    return progress
 
 
 def shard(generator: Generator, loss: nn.Module, mesh: DeviceMesh) -> None:

@@ -36,7 +36,7 @@ from hdr_lightning.plan import Settings, plan
 from hdr_lightning.progress import watched_live
 from hdr_lightning.run_folder import NamedRun, claim_folder
 from hdr_lightning.run_log import RunLog
-from hdr_lightning.sharding import refuse_strategy
+from hdr_lightning.sharding import read_progress, refuse_layout, refuse_strategy
 from hdr_lightning.signals import SIGNALS
 from hdr_lightning.task import EnhancementTask
 
@@ -260,12 +260,12 @@ class EnhancementCLI(LightningCLI):
         if config.run is not None and self.verb == "fit" and not config.trainer.fast_dev_run:
             self._go_on()
         if config.ckpt_path is not None:
-            path = Path(config.ckpt_path)
-            if not (path / "checkpoint").is_dir():  # of DeepSpeed, which alone reads it
-                path = find_checkpoint(path)
-                checkpoint = read_checkpoint(path)
-                if self.folder is not None and self.folder in path.parents:
-                    self.loops = checkpoint["loops"]
+            path = find_checkpoint(Path(config.ckpt_path))
+            if self.verb != "check_loss":
+                refuse_layout(path, config.trainer.strategy)
+            checkpoint = read_progress(path) if path.is_dir() else read_checkpoint(path)
+            if self.folder is not None and self.folder in path.parents:
+                self.loops = checkpoint["loops"]
             config.ckpt_path = str(path)
             rank_zero_info(f"checkpoint: {path}; its generator and loss are used, whatever the configuration says")
 
@@ -388,7 +388,7 @@ def run(words: Sequence[str]) -> Path | None:
 @rank_zero_only
 def _tell(folder: Path) -> None:
     best = folder / "checkpoints" / "best.ckpt"
-    print(f"best checkpoint: {best}" if best.is_file() else f"run: {folder}")
+    print(f"best checkpoint: {best}" if best.exists() else f"run: {folder}")
 
 
 def _know_node() -> None:
@@ -410,6 +410,7 @@ def _hush() -> None:
         ".*does not have many workers",  # data.workers is the user's choice
         "The `srun` command is available",  # whoever has SLURM may well train without it
         "Checkpoint directory .* exists and is not empty",  # of a run that goes on
+        "It is recommended to use .*sync_dist=True",  # what is logged so is the same on all ranks, or of the first
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

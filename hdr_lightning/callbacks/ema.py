@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
@@ -35,7 +36,7 @@ class EMA(Callback):
         start_step: steps of the optimiser after which it starts, with the weights of then.
 
     Raises:
-        InputError: if a number is out of range.
+        InputError: if a number is out of range, or under DeepSpeed.
     """
 
     def __init__(self, decay: float = 0.0, start_step: int = 0) -> None:
@@ -50,6 +51,13 @@ class EMA(Callback):
         self._trained: Values = {}  # while the generator holds the averages
         self._loaded: Mapping[str, Tensor] = {}
         self._due = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.decay and stage == "fit" and isinstance(trainer.strategy, DeepSpeedStrategy):
+            raise InputError(
+                "DeepSpeed keeps the weights that train to itself, and there is no average of them: set ema.decay to "
+                "0, or trainer.strategy to fsdp2"
+            )
 
     def state_dict(self) -> dict[str, int]:
         return {"updates": self.updates}

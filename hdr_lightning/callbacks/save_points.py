@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import distributed
 
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
-from hdr_lightning.checkpoints import LAST, CheckpointWriter
+from hdr_lightning.checkpoints import LAST, CheckpointWriter, save_folder
 from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
 from hdr_lightning.signals import CODES, SIGNALS
 
@@ -137,7 +138,11 @@ class SavePoints(Checkpoint):
         return int(wishes.item())
 
     def _save(self, trainer: Trainer) -> None:
-        if self._writer is not None:  # a `fast_dev_run` has no folder
+        if self._writer is None:
+            return  # a `fast_dev_run` has no folder
+        if isinstance(trainer.strategy, DeepSpeedStrategy):
+            save_folder(trainer, self._path, self.keep)
+        else:
             trainer.save_checkpoint(self._path, weights_only=False)
         self._saved_at = (time.monotonic(), trainer.global_step)
 

@@ -18,13 +18,13 @@ def find_checkpoint(path: Path) -> Path:
     """Find the checkpoint that a path means.
 
     Args:
-        path: a checkpoint; or the folder of a run, which means its best; or a folder of runs, which means the newest
-            best.
+        path: a checkpoint, which may be a folder of DeepSpeed; or the folder of a run, which means its best; or a
+            folder of runs, which means the newest best.
 
     Raises:
         InputError: if there is none.
     """
-    if path.is_file():
+    if path.is_file() or (path / "checkpoint").is_dir():
         return path
     if not path.exists():
         raise InputError(f"{path}: there is no such checkpoint")
@@ -42,6 +42,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the file is missing, damaged, none of ours, or holds code.
     """
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder of DeepSpeed, which alone goes on from it: make one file of it first (see the head of "
+            "configs/restormer_deepspeed_2.yaml)"
+        )
     checkpoint = read_safely(path, "no checkpoint", "a checkpoint that `hdr-lightning fit` wrote")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise InputError(f"{path}: expected a checkpoint that `hdr-lightning fit` wrote, this file has another layout")

@@ -19,15 +19,15 @@ FLOORS = [
     {"checkpoints", "run_log", "sharding"},
     {"run_folder", "task"},
     {"callbacks", "memory"},
-    {"plan"},
+    {"configuration", "plan"},
     {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
     {"cli"},
     {"quickstart"},
     {"__main__"},
 ]
-"""From the ground up. `training` calls back to `cli` for the way in which errors are told."""
+"""From the ground up. `configuration` calls back to `cli` for the way in which errors are told."""
 
-ALLOWED = {("training", "cli")}
+ALLOWED = {("configuration", "cli")}
 
 
 def floor(room):

@@ -42,11 +42,15 @@ class LossShares(Callback):
         values, gradients, cosines = measure_terms(loss, loss.seen)
         loss.seen = None
         names = list(loss.terms)
-        found = dict(
-            zip((f"terms/share/{name}" for name in names), values / values.sum().clamp(min=1e-12), strict=True)
-        )
-        shares = gradients / gradients.sum().clamp(min=1e-12)
-        found |= dict(zip((f"terms/gradient_share/{name}" for name in names), shares, strict=True))
+        shares = (each / each.sum().clamp(min=1e-12) for each in (values, gradients))
+        found = {
+            f"terms/{kind}/{name}": number
+            for kind, share in zip(("share", "gradient_share"), shares, strict=True)
+            for name, number in zip(names, share.tolist(), strict=True)
+        }
+        rows = cosines.tolist()
         pairs = [(row, column) for row in range(len(names)) for column in range(row + 1, len(names))]
-        found |= {f"terms/cosine/{names[row]}-{names[column]}": cosines[row, column] for row, column in pairs}
-        pl_module.log_dict(found, rank_zero_only=True)
+        found |= {f"terms/cosine/{names[row]}-{names[column]}": rows[row][column] for row, column in pairs}
+        # Not by the task's `log`, which would repeat them at every step until they are measured again.
+        for logger in trainer.loggers:
+            logger.log_metrics(found, step=trainer.fit_loop.epoch_loop._batches_that_stepped)

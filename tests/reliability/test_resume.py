@@ -34,6 +34,11 @@ def fit(words, leave=None, code=None):
     return None
 
 
+def slow(*values):
+    """A case that is left to `pytest -m slow`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def after(steps, **more):
     return {"class_path": "disturbances.Leave", "init_args": {"steps": steps, **more}}
 
@@ -89,10 +94,10 @@ def importable(monkeypatch):
         (after(6), []),  # at its end: the validation is still to come
         (after(5, validating=True), ["--data.validation=0.3"]),  # and has begun
         (after(5, number=int(signal.SIGTERM)), ["--trainer.accumulate_grad_batches=2"]),
-        (after(2), ["--trainer.val_check_interval=2", "--trainer.check_val_every_n_epoch=1"]),
-        (after(6), ["--trainer.check_val_every_n_epoch=2"]),  # at the end of an epoch without validation
-        (after(4), ["--trainer.max_steps=14", "--trainer.max_epochs=9"]),
-        (after(7), ['--data.stages=[{"epoch": 1, "crop": 20, "batch_size": 2}]']),
+        slow(after(2), ["--trainer.val_check_interval=2", "--trainer.check_val_every_n_epoch=1"]),
+        slow(after(6), ["--trainer.check_val_every_n_epoch=2"]),  # at the end of an epoch without validation
+        slow(after(4), ["--trainer.max_steps=14", "--trainer.max_epochs=9"]),
+        slow(after(7), ['--data.stages=[{"epoch": 1, "crop": 20, "batch_size": 2}]']),
     ],
 )
 def test_it_goes_on_bit_for_bit(demo, tmp_path, leave, more):
@@ -187,6 +192,7 @@ def test_early_stopping_is_not_forgotten(demo, tmp_path):
     assert_equal(undisturbed, fit(options(demo, tmp_path / "b", *words)))
 
 
+@pytest.mark.slow
 def test_the_dashboard_knows_it_as_one_run(demo, tmp_path):
     pytest.importorskip("wandb")
     words = options(demo, tmp_path, "--trainer.max_epochs=2", "--trainer.logger=WandbLogger")
@@ -267,7 +273,7 @@ def test_the_moving_average_goes_on_bit_for_bit(demo, tmp_path, leave, more):
 
 @pytest.mark.filterwarnings("ignore:step [0-9]+ skipped")
 @pytest.mark.filterwarnings("ignore:roll-back 1 of 3, up to step 11, 2 skipped in a row, back to last(_1)?.ckpt")
-@pytest.mark.parametrize("steps", [10, 14])
+@pytest.mark.parametrize("steps", [10, slow(14)])
 def test_a_roll_back_before_and_behind_goes_on_bit_for_bit(demo, tmp_path, steps):
     """Between two skipped steps, and after the roll-back that they led to; saved where it is saved anyway."""
     spike = {"class_path": "disturbances.Spike", "init_args": {"steps": [9, 10], "factor": 1e5}}
@@ -286,7 +292,7 @@ def test_a_roll_back_before_and_behind_goes_on_bit_for_bit(demo, tmp_path, steps
 
 
 @pytest.mark.filterwarnings("ignore:the loss term .* reached")
-@pytest.mark.parametrize("policy", ["rescale", "drop"])
+@pytest.mark.parametrize("policy", ["rescale", slow("drop")])
 def test_a_term_above_its_ceiling_is_dealt_with_at_the_same_step(demo, tmp_path, policy):
     words = ["--trainer.max_epochs=2", f"--scale_guard.policy={policy}", "--loss_check.pairs=0"]
     words.append("--model.loss.init_args.terms.window.init_args.ceiling=0.05")

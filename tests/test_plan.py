@@ -92,6 +92,7 @@ def test_without_a_gpu_the_memory_is_to_be_given(capsys):
     assert "give the memory of one" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_largest_batch_fits_and_one_more_does_not():
     with small_plan(memory=0.7e9) as plan:
         batch = plan.largest_batch(plan.settings)

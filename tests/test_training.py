@@ -599,8 +599,7 @@ class TestTwoRanks:
         done = self.run(tmp_path, demo, "1e4", set(range(3, 99)))
         assert done.returncode == 1
         messages = re.findall(r'stopped: the loss term "sick" reached (.*)', done.stderr)
-        assert len(messages) == 2
-        assert len(set(messages)) == 1
+        assert len(set(messages)) == 1  # of both, or of the one that left before it could end the other
         assert not list(tmp_path.rglob("*.ckpt"))
 
 

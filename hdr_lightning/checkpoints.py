@@ -22,6 +22,9 @@ from hdr_lightning.errors import InputError
 LAST = "last"
 """Name of the newest checkpoint of a run, without suffix; `last_1` is the one before."""
 
+MOST = 9
+"""The most of the newest that are kept."""
+
 
 class CheckpointWriter(TorchCheckpointIO):
     """Saves checkpoints while the training goes on: their values are copied at once, and written by a thread.
@@ -90,10 +93,15 @@ def _write(checkpoint: dict[str, Any], path: Path, keep: int) -> None:
 def _make_room(path: Path, keep: int) -> None:
     """Rename the newest checkpoints to older ones. A process that dies in between leaves all of them whole."""
     for age in range(keep - 1, 0, -1):
-        younger = path.with_stem(f"{LAST}_{age - 1}") if age > 1 else path
+        younger, older = aged(path, age - 1), aged(path, age)
         if younger.exists():
-            _discard_folder(path.with_stem(f"{LAST}_{age}"))
-            younger.replace(path.with_stem(f"{LAST}_{age}"))
+            _discard_folder(older)
+            younger.replace(older)
+
+
+def aged(path: Path, age: int) -> Path:
+    """What the newest checkpoint, `last.ckpt`, is called when so many newer ones are kept: `last_1.ckpt`, ..."""
+    return path.with_stem(f"{LAST}_{age}") if age else path
 
 
 def save_folder(trainer: Trainer, path: Path, keep: int) -> None:
@@ -160,9 +168,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     for part in folder.glob(".*.part"):
         sweep(part)
-    ages = {0: folder / f"{LAST}.ckpt"} | {int(path.stem.split("_")[1]): path for path in folder.glob(f"{LAST}_?.ckpt")}
     damaged = list(folder.glob("*.damaged"))
-    for _, path in sorted(ages.items()):
+    for path in (aged(folder / f"{LAST}.ckpt", age) for age in range(MOST)):
         if not path.exists():
             continue
         if is_sound(path):

@@ -11,7 +11,6 @@ from jsonargparse import Namespace
 
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError, RunStopped
-from hdr_lightning.generators.block import Block
 from hdr_lightning.memory import (
     ACTIVATIONS,
     BACKWARD,
@@ -150,7 +149,7 @@ class Plan:
 
     def __init__(self, task: EnhancementTask, data: PairDataModule, settings: Settings, memory: float) -> None:
         largest = max(data.stages.stages, key=lambda stage: stage.batch_size * stage.crop**2)
-        blocks = [module for module in task.generator.modules() if isinstance(module, Block)]
+        blocks = task.generator.blocks
         self.settings = replace(
             settings,
             crop=largest.crop,

@@ -16,6 +16,12 @@ from hdr_lightning.errors import InputError
 
 Row = dict[str, str]
 
+STEPPED = ("epoch_loop.state_dict", "_batches_that_stepped")
+"""Where Lightning keeps the number of steps by which it numbers rows."""
+
+VALIDATED = "epoch_loop.val_loop.batch_progress"
+"""Where it keeps the counters of a validation."""
+
 
 class RunLog(CSVLogger):
     """`metrics.csv` of a run. What a killed process logged after its last checkpoint is logged anew, and not twice.
@@ -107,8 +113,8 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
 def _before(rows: list[Row], loops: dict[str, Any]) -> list[Row]:
     """The rows that the checkpoint knows of. A killed process may have left its last one half written."""
     loop = loops["fit_loop"]
-    steps = loop["epoch_loop.state_dict"]["_batches_that_stepped"]
-    validated = loop["epoch_loop.val_loop.batch_progress"]["total"]
+    steps = loop[STEPPED[0]][STEPPED[1]]
+    validated = loop[VALIDATED]["total"]
     due = validated["processed"] < validated["started"]  # the validation of the last step is done anew
     return [
         row

@@ -58,7 +58,7 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         assert self.model is not None
         held = self.model.state_dict()
-        shares = {name: _share(value, held.get(name)) for name, value in checkpoint["state_dict"].items()}
+        shares = {name: share_of(value, held.get(name)) for name, value in checkpoint["state_dict"].items()}
         self.model.load_state_dict(shares, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ class ShardedStrategy(ModelParallelStrategy):
             held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             numbers = [number for group in state["param_groups"] for number in group["params"]]
             shares = {
-                number: {name: _share(value, like) for name, value in state["state"][number].items()}
+                number: {name: share_of(value, like) for name, value in state["state"][number].items()}
                 for number, like in zip(numbers, held, strict=True)
                 if number in state["state"]
             }
@@ -76,10 +76,12 @@ class ShardedStrategy(ModelParallelStrategy):
 StrategyRegistry.register("fsdp2", ShardedStrategy, description=ShardedStrategy.__doc__)
 
 
-def _share(value: Any, like: Tensor | None) -> Any:
+def share_of(value: Any, like: Tensor | None) -> Any:
     """The share of this device of something as large as a parameter."""
-    if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
+    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or isinstance(value, DTensor):
         return value
+    if value.shape != like.shape:
+        return value  # such as the number of a step
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
@@ -234,6 +236,12 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def local(tensor: Tensor) -> Tensor:
+    """What this device holds of a tensor, without its history; the same memory."""
+    tensor = tensor.detach()
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def gradient_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     """The Euclidean norm of all gradients together, the same on every rank."""
     norms = [whole(get_total_norm(gradients)) for gradients in _gradients(parameters) if gradients]
@@ -243,7 +251,7 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
 def clip_gradients(parameters: Iterable[Tensor], largest: float, norm: Float[Tensor, ""]) -> None:
     """Scale gradients in place so that their norm, which is known, is at most `largest`."""
     factor = (largest / (norm + 1e-6)).clamp(max=1.0)
-    held = [each.to_local() if isinstance(each, DTensor) else each for part in _gradients(parameters) for each in part]
+    held = [local(each) for part in _gradients(parameters) for each in part]
     if held:
         torch._foreach_mul_(held, factor)
 

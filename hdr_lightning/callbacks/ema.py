@@ -10,13 +10,13 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.loading import PREFIX
+from hdr_lightning.sharding import local, share_of, whole
 
 Values = dict[nn.Parameter, Tensor]
 """One value for each parameter of the generator that trains; of its shard, under FSDP2."""
@@ -85,8 +85,8 @@ class EMA(Callback):
             self._averages = {p: _copy(p, p) for p in generator.parameters() if p.requires_grad}
         else:
             decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-            averages = [_local(value) for value in self._averages.values()]
-            weights = [_local(p).to(a.dtype) for p, a in zip(self._averages, averages, strict=True)]
+            averages = [local(value) for value in self._averages.values()]
+            weights = [local(p).to(a.dtype) for p, a in zip(self._averages, averages, strict=True)]
             torch._foreach_lerp_(averages, weights, 1 - decay)
         self.updates += 1
 
@@ -156,23 +156,17 @@ def _generator(pl_module: LightningModule) -> Generator:
     return generator
 
 
-def _local(value: Tensor) -> Tensor:
-    """What this rank holds of it; the same memory."""
-    return value.to_local() if isinstance(value, DTensor) else value
-
-
 def _copy(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """A copy of a whole value, or of a parameter, in float32 or more, spread over ranks as the parameter is."""
     value = value.detach().to(parameter.device, torch.promote_types(parameter.dtype, torch.float32), copy=True)
-    if isinstance(parameter, DTensor) and not isinstance(value, DTensor):
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-    return value
+    copy: Tensor = share_of(value, parameter)
+    return copy
 
 
 def _put(values: Values) -> None:
     """Write values into their parameters."""
     if values:
-        torch._foreach_copy_([_local(p.detach()) for p in values], [_local(value) for value in values.values()])
+        torch._foreach_copy_([local(p) for p in values], [local(value) for value in values.values()])
 
 
 def _named(generator: Generator, values: Values, trainer: Trainer) -> dict[str, Tensor]:
@@ -180,8 +174,8 @@ def _named(generator: Generator, values: Values, trainer: Trainer) -> dict[str, 
     found = {}
     for name, parameter in generator.named_parameters(remove_duplicate=False):
         if parameter in values:
-            value = values[parameter]
-            whole = value.full_tensor() if isinstance(value, DTensor) else value
-            if trainer.is_global_zero or whole is value:
-                found[name] = whole.cpu() if whole is not value else value
+            held = values[parameter]
+            value = whole(held)
+            if trainer.is_global_zero or value is held:
+                found[name] = value if value is held else value.cpu()
     return found

@@ -10,14 +10,14 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import distributed
 
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError
+from hdr_lightning.metrics import gather
+from hdr_lightning.run_log import STEPPED, VALIDATED
 
 TRAINED = "epoch_loop.batch_progress"
-VALIDATED = "epoch_loop.val_loop.batch_progress"
-"""Where the loops of Lightning keep their counters."""
+"""Where the loop of an epoch keeps its counters."""
 
 
 class ExactResume(Callback):
@@ -37,7 +37,7 @@ class ExactResume(Callback):
         self._validating = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["random"] = _of_all_ranks(_random_state(pl_module.device))
+        checkpoint["random"] = gather([_random_state(pl_module.device)])
         loops = checkpoint["loops"]["fit_loop"]
         counts = loops[TRAINED]
         if self._validating:
@@ -50,7 +50,7 @@ class ExactResume(Callback):
             if epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
                 _validate_anew(loops)
             elif not epoch_loop._should_accumulate():
-                loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+                loops[STEPPED[0]][STEPPED[1]] += 1
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         step = checkpoint["global_step"]
@@ -145,11 +145,3 @@ def _restore(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def _of_all_ranks(state: dict[str, Any]) -> list[dict[str, Any]]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [state]
-    everywhere: list[dict[str, Any]] = [{} for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(everywhere, state)
-    return everywhere

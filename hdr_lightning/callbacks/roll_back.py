@@ -8,6 +8,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_warn
 
 from hdr_lightning.callbacks.ema import EMA
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
+from hdr_lightning.checkpoints import MOST, aged
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.task import EnhancementTask
 
@@ -94,9 +95,8 @@ def _newest_sound(trainer: Trainer, guard: GradientGuard) -> tuple[Path | None, 
     """The newest checkpoint, but none that a process that had to leave saved between skipped steps."""
     keeper = next((each for each in trainer.callbacks if isinstance(each, Keeper)), None)  # type: ignore[attr-defined]
     path = trainer.strategy.broadcast(keeper.newest() if keeper else None)
-    older = [] if path is None else [path.with_stem(f"{path.stem}_{age}") for age in range(1, 10)]
-    for each in [path, *older]:
-        if each is not None and each.is_file():
+    for each in [] if path is None else [aged(path, age) for age in range(MOST)]:
+        if each.is_file():
             checkpoint = trainer.strategy.load_checkpoint(each, weights_only=True)
             if not checkpoint["callbacks"][guard.state_key]["pending"]:
                 return each, checkpoint

@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import distributed
 
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
-from hdr_lightning.checkpoints import LAST, CheckpointWriter, save_folder
+from hdr_lightning.checkpoints import LAST, MOST, CheckpointWriter, save_folder
 from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
 from hdr_lightning.signals import CODES, SIGNALS
 
@@ -36,7 +36,7 @@ class SavePoints(Checkpoint):
     """
 
     def __init__(self, every_n_steps: int = 0, every_minutes: float = 15.0, keep: int = 2) -> None:
-        if every_n_steps < 0 or every_minutes <= 0 or not 1 <= keep <= 9:
+        if every_n_steps < 0 or every_minutes <= 0 or not 1 <= keep <= MOST:
             raise InputError(
                 f"save_points: expected every_n_steps >= 0, every_minutes > 0 and keep of 1 to 9, got {every_n_steps}, "
                 f"{every_minutes} and {keep}"

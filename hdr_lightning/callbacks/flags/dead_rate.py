@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least
+from hdr_lightning.sharding import local
 
 LEAST = 1e-9
 """Change of a weight that counts as one; such steps would need a million to be seen."""
@@ -70,6 +71,5 @@ class DeadRate(Flag):
 
 def _some(parameter: Tensor) -> Tensor:
     """Values from all over a parameter."""
-    local = parameter.to_local() if hasattr(parameter, "to_local") else parameter.detach()
-    flat = local.flatten()
+    flat = local(parameter).flatten()
     return flat[:: max(1, flat.numel() // SAMPLE)]

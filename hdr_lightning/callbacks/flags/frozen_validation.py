@@ -7,7 +7,9 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least, training
+from hdr_lightning.callbacks.flags.output_flag import sound_photos
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.sharding import local
 
 WATCHED = ("val/loss", "val/l1")
 FLAT = 1e-3
@@ -47,7 +49,7 @@ class FrozenValidation(Flag):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        sound = [index for index in range(len(outputs["prediction"])) if index not in outputs["faults"]]
+        sound = sound_photos(outputs)
         if not training(trainer) or not sound:
             return
         spread, mean = torch.std_mean(outputs["prediction"][sound].clamp(0, 1), dim=(2, 3))
@@ -74,9 +76,8 @@ class FrozenValidation(Flag):
 
     def _moved(self, pl_module: LightningModule) -> Tensor:
         """Whether a weight of this rank changed since the last validation: 1, else 0."""
-        trained = [p.detach() for p in pl_module.parameters() if p.requires_grad]
-        local = [p.to_local() if hasattr(p, "to_local") else p for p in trained]
-        before, self.weights = self.weights, torch.stack([p.float().sum() for p in local]).tolist()
+        held = [local(p) for p in pl_module.parameters() if p.requires_grad]
+        before, self.weights = self.weights, torch.stack([p.float().sum() for p in held]).tolist()
         return torch.tensor([float(before != self.weights)], device=pl_module.device)
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 
-from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least, training
-from hdr_lightning.callbacks.flags.running import RunningMean, loss_of, weights_of
+from hdr_lightning.callbacks.flags.flag import Action, Sign, at_least, training
+from hdr_lightning.callbacks.flags.running import LossFlag, loss_of, weights_of
 
 
-class Gap(Flag):
+class Gap(LossFlag):
     """`val/loss` stays above its best while the training loss falls on: photos are learned by heart.
 
     Args:
@@ -31,16 +31,6 @@ class Gap(Flag):
         self.row = 0
         self.best: tuple[float, float] | None = None
         self.weights: list[float] = []
-        self._mean = RunningMean()
-
-    @property
-    def added(self) -> list[float]:
-        """Losses since the last mean: their sum and number."""
-        return self._mean.sums
-
-    @added.setter
-    def added(self, sums: list[float]) -> None:
-        self._mean.sums = sums
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

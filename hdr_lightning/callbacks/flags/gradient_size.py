@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least
 from hdr_lightning.callbacks.flags.running import summed
 from hdr_lightning.generators import Generator
+from hdr_lightning.sharding import local
 
 
 class GradientSize(Flag):
@@ -90,8 +91,7 @@ def _norms(trainer: Trainer, generator: Generator) -> dict[str, float]:
     for name, parameter in generator.named_parameters():
         if parameter.grad is not None:
             part = inner.get(id(parameter), name).split(".")[0]
-            grad = parameter.grad
-            parts.setdefault(part, []).append(grad.to_local() if hasattr(grad, "to_local") else grad)
+            parts.setdefault(part, []).append(local(parameter.grad))
     if not parts:
         return {}
     squares = torch.stack([get_total_norm(grads).float().square() for grads in parts.values()])

@@ -1,20 +1,19 @@
 """Outputs that lie at the ends of the range."""
 
-from typing import Any
-
 import torch
-from lightning import LightningModule, Trainer
+from jaxtyping import Float
 from torch import Tensor
 
-from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least, training
-from hdr_lightning.callbacks.flags.running import summed
+from hdr_lightning.callbacks.flags.flag import Action, Sign, at_least
+from hdr_lightning.callbacks.flags.output_flag import OutputFlag
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.task import Evaluated
 
 END = 0.5 / 255
 """What becomes 0 or 255 in a file of 8 bits."""
 
 
-class Pinned(Flag):
+class Pinned(OutputFlag):
     """Far more values of the outputs than of the targets are at or beyond 0 or 1, over the validation set.
 
     Args:
@@ -27,52 +26,26 @@ class Pinned(Flag):
         InputError: if a setting is below its least.
     """
 
-    keeps = ("row",)
-
     def __init__(self, excess: float = 0.2, patience: int = 2, after: int = 200, action: Action = "warn") -> None:
-        super().__init__(action)
+        super().__init__(patience, after, action)
         at_least(self, 0, excess=excess)
-        at_least(self, 1, patience=patience)
-        at_least(self, 0, after=after)
-        self.after = after
         self.excess = excess
-        self.patience = patience
-        self.row = 0
-        self._shares: Tensor | None = None
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Pair,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not training(trainer):
-            return
+    def facts(self, outputs: Evaluated, batch: Pair) -> Float[Tensor, "photos 4"]:
+        """Shares of values at the low end and at the high end, of the output and of the target each."""
         made, meant = outputs["prediction"], batch.target
         ends = (made <= END, meant <= END, made >= 1 - END, meant >= 1 - END)
-        shares = torch.stack(
-            [end.sum() / end[0].numel() for end in ends] + [torch.tensor(len(made), device=made.device)]
-        )
-        self._shares = shares if self._shares is None else self._shares + shares
+        return torch.stack([end.float().mean(dim=(1, 2, 3)) for end in ends], dim=1)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not training(trainer):
-            return
-        shares = torch.zeros(5, device=pl_module.device) if self._shares is None else self._shares
-        self._shares = None
-        *sums, count = summed(trainer, shares)
-        low, meant_low, high, meant_high = (each / max(count, 1) for each in sums)
-        sick = low + high > meant_low + meant_high + self.excess
-        self.row = self.row + 1 if sick and trainer.global_step >= self.after else 0
-        sign = None
-        if self.row >= self.patience:
-            sign = Sign(
-                f"{low:.0%} of the output's values are 0 or below and {high:.0%} are 1 or above, of the targets' "
-                f"{meant_low:.0%} and {meant_high:.0%}",
-                "that the last layer has drifted out of range, where clipping hides what it does",
-                "a term that sees values out of range (L1), a lower learning rate, or an earlier checkpoint",
-            )
-        self.tell(trainer, sign)
+    def is_sick(self, means: list[float]) -> bool:
+        low, meant_low, high, meant_high = means
+        return low + high > meant_low + meant_high + self.excess
+
+    def sign(self, means: list[float]) -> Sign:
+        low, meant_low, high, meant_high = means
+        return Sign(
+            f"{low:.0%} of the output's values are 0 or below and {high:.0%} are 1 or above, of the targets' "
+            f"{meant_low:.0%} and {meant_high:.0%}",
+            "that the last layer has drifted out of range, where clipping hides what it does",
+            "a term that sees values out of range (L1), a lower learning rate, or an earlier checkpoint",
+        )

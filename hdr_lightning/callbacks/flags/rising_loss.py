@@ -5,12 +5,12 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 
-from hdr_lightning.callbacks.flags.flag import Action, Flag, Sign, at_least, due
-from hdr_lightning.callbacks.flags.running import RunningMean, loss_of, weights_of
+from hdr_lightning.callbacks.flags.flag import Action, Sign, at_least, due
+from hdr_lightning.callbacks.flags.running import LossFlag, loss_of, weights_of
 from hdr_lightning.data.pairs import Pair
 
 
-class RisingLoss(Flag):
+class RisingLoss(LossFlag):
     """The median of the last training losses is above that of those before, by more than their noise.
 
     A loss is a mean over `every_n_steps` batches of all ranks; where weights of terms or the size of crops change, the
@@ -38,16 +38,6 @@ class RisingLoss(Flag):
         self.rise = rise
         self.losses: list[float] = []
         self.kind: list[float] = []
-        self._mean = RunningMean()
-
-    @property
-    def added(self) -> list[float]:
-        """Losses since the last mean: their sum and number."""
-        return self._mean.sums
-
-    @added.setter
-    def added(self, sums: list[float]) -> None:
-        self._mean.sums = sums
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Pair, batch_idx: int

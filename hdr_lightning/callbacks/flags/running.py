@@ -6,6 +6,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from hdr_lightning.callbacks.flags.flag import Action, Flag
 from hdr_lightning.losses import CompositeLoss
 
 
@@ -37,6 +38,27 @@ class RunningMean:
             sums = torch.zeros(2)
         total, count = summed(trainer, sums.to(trainer.strategy.root_device))
         return total / count if count else None
+
+
+class LossFlag(Flag):
+    """A flag on means of the training loss.
+
+    Args:
+        action: `warn` goes on, `stop` ends the run, `off` says nothing.
+    """
+
+    def __init__(self, action: Action) -> None:
+        super().__init__(action)
+        self._mean = RunningMean()
+
+    @property
+    def added(self) -> list[float]:
+        """Losses since the last mean: their sum and number."""
+        return self._mean.sums
+
+    @added.setter
+    def added(self, sums: list[float]) -> None:
+        self._mean.sums = sums
 
 
 def summed(trainer: Trainer, values: Tensor) -> list[float]:

@@ -16,7 +16,10 @@ FLOORS = [
     {"image"},
     {"features"},  # a generator may be guided by them
     {"data", "generators", "losses", "metrics", "schedule"},
-    {"checkpoints", "run_log", "sharding"},
+    {"exports"},
+    {"inference"},
+    {"checkpoints", "evaluation", "run_log", "sharding"},
+    {"report"},
     {"run_folder", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},

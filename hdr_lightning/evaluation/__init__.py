@@ -1,0 +1,1 @@
+"""What networks are worth: per photo, on average, against each other, and at what cost."""

@@ -1,0 +1,1 @@
+"""Networks in the formats in which they leave this package, and back."""

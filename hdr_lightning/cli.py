@@ -38,12 +38,14 @@ OWN_VERBS = {
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
+    "config": ("hdr_lightning.config:config", "compare and explain configurations, or make a schema for editors"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
 
 POSITIONAL = {
     "audit": "pairs",
+    "config": "words",
     "enhance": "photos",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
@@ -132,7 +134,12 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
+            help={
+                "photos": "photos or folders",
+                "pairs": "manifest, or two folders",
+                "folder": "brackets",
+                "words": "diff A.yaml B.yaml, explain A.yaml, or schema",
+            }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
     options = parser.instantiate(parser.parse_args(words))

@@ -310,7 +310,7 @@ def run(words: Sequence[str]) -> Path | None:
     Returns:
         The folder of the run, on the first rank.
     """
-    _hush()
+    hush()
     _know_node()
     try:
         with SIGNALS.listening():
@@ -339,7 +339,7 @@ def _know_node() -> None:
         rank_zero_only.rank = max(rank_zero_only.rank, 1)  # type: ignore[attr-defined]
 
 
-def _hush() -> None:
+def hush() -> None:
     """Silence messages of the libraries that a user can do nothing about."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of names that Lightning uses
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")

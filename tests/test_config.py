@@ -1,0 +1,100 @@
+"""Configurations are compared, explained and described without being run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from hdr_lightning.cli import main
+from hdr_lightning.config import complete, diff
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def demo(tmp_path):
+    return write(tmp_path / "demo.yaml", (CONFIGS / "demo.yaml").read_text(encoding="utf-8"))
+
+
+def test_one_changed_value_is_one_line(demo, tmp_path):
+    other = write(tmp_path / "other.yaml", demo.read_text().replace("width: 16", "width: 12"))
+    assert diff(demo, other) == [("model.generator.init_args.width", "16", "12")]
+    assert main(["config", "diff", str(demo), str(demo)]).endswith("mean the same")
+
+
+def test_what_is_spelled_out_equals_its_default(demo, tmp_path):
+    other = write(tmp_path / "other.yaml", demo.read_text() + "early_stopping:\n  monitor: val/psnr\n  patience: 15\n")
+    assert diff(demo, other) == []
+
+
+def test_a_term_that_is_left_out_is_seen():
+    one, other = CONFIGS / "restormer_combined_512.yaml", CONFIGS / "restormer_l1_384.yaml"
+    changes = {change.key: change for change in diff(one, other)}
+    weight = changes["model.loss.init_args.terms.window.init_args.weight"]
+    assert (weight.first, weight.second) == ("0.5", "-")
+    assert changes["data.crop"][1:] == ("512", "384")
+    table = main(["config", "diff", str(one), str(other)])
+    assert len(table.splitlines()) == len(changes) + 1
+
+
+def test_the_explanation_is_the_complete_configuration(demo, capsys):
+    text = main(["config", "explain", str(demo)])
+    assert text in capsys.readouterr().out
+    explained = yaml.safe_load(text)["fit"]
+    assert explained == complete(demo)
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[lines.index("width: 16") - 1].startswith("# channels at full resolution")
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    path = tmp_path_factory.mktemp("schema") / "schema.json"
+    main(["config", "schema", "--output", str(path)])
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+
+
+class TestSchema:
+    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+    def test_takes_every_configuration(self, schema, path):
+        assert [error.message for error in schema.iter_errors(yaml.safe_load(path.read_text()))] == []
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("width: 16", "widht: 16"),
+            ("generators.NAFNet", "generators.NAFNett"),
+            ("class_path: hdr_lightning.losses.L1}", "class_path: hdr_lightning.losses.L1, init_args: {weigth: 1}}"),
+            ("crop:", "corp:"),
+            ("max_epochs: 28", "max_epochs: many"),
+        ],
+    )
+    def test_refuses_what_fit_refuses(self, schema, before, after):
+        text = (CONFIGS / "demo.yaml").read_text(encoding="utf-8")
+        assert before in text
+        assert not schema.is_valid(yaml.safe_load(text.replace(before, after, 1)))
+
+
+@pytest.mark.parametrize("words", [["diff", "a"], ["explain"], ["draw"], ["schema", "b"]])
+def test_other_words_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["config", *words])
+    assert leave.value.code == 2
+    assert "expected `config diff A.yaml B.yaml`" in capsys.readouterr().err
+
+
+def test_a_wrong_configuration_is_refused_by_name(demo, tmp_path, capsys):
+    wrong = write(tmp_path / "wrong.yaml", demo.read_text().replace("width: 16", "widht: 16"))
+    with pytest.raises(SystemExit) as leave:
+        main(["config", "diff", str(demo), str(wrong)])
+    assert leave.value.code == 2
+    assert "widht" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["config", "explain", str(tmp_path / "none.yaml")])
+    assert "there is no such configuration" in capsys.readouterr().err

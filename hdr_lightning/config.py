@@ -99,7 +99,7 @@ class SchemaReader(Reader):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """There is no configuration."""
-        self.config = Namespace(subcommand="fit", fit=Namespace(ckpt_path=None))
+        self.config = Namespace(subcommand="fit", fit=Namespace(ckpt_path=None))  # type: ignore[no-untyped-call]
 
 
 class Change(NamedTuple):

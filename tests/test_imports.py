@@ -24,7 +24,7 @@ FLOORS = [
     {"callbacks", "memory"},
     {"configuration", "plan"},
     {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
-    {"config"},
+    {"ablation", "config"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

@@ -1,0 +1,131 @@
+"""What an ablation varies: the points that are trained, each a name and the settings that it changes."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Trial
+from optuna.distributions import CategoricalChoiceType
+
+from hdr_lightning.errors import InputError
+
+Settings = Mapping[str, Any]
+"""Values by the dotted keys of a configuration; null takes a key out, so that its default holds, or a loss has no such
+term."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing to train.
+
+    Attributes:
+        name: of its folder and its row in the table.
+        settings: what it changes of the base configuration.
+    """
+
+    name: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values to search.
+
+    Attributes:
+        low: the least.
+        high: the most.
+        log: whether they are searched by ratios instead of differences.
+        whole: whether they are whole numbers.
+        choices: the values themselves, instead of a range.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    whole: bool = False
+    choices: Sequence[bool | int | float | str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is None and not (self.low < self.high and (self.low > 0 or not self.log)):
+            raise InputError(f"expected low < high, above 0 where log is true, got {self.low} and {self.high}")
+
+    def suggest(self, trial: Trial, key: str) -> CategoricalChoiceType:
+        """Let a study choose a value."""
+        if self.choices is not None:
+            return trial.suggest_categorical(key, list(self.choices))
+        if self.whole:
+            return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+
+def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Cross named variations with a grid of values.
+
+    >>> [point.name for point in expand({"a": {}, "b": {"x": 1}}, {"model.width": [8, 16]})]
+    ['a, width=8', 'a, width=16', 'b, width=8', 'b, width=16']
+    >>> expand({}, {})
+    [Point(name='base', settings={})]
+
+    Raises:
+        InputError: if a name is none of a folder, or a key is varied by both.
+    """
+    named = variations or ({} if grid else {"base": {}})
+    for name in named:
+        if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|'):
+            raise InputError(f"a variation is called {name!r}: its name becomes a folder, so leave out such characters")
+    points = []
+    for name, settings in named.items() or [("", {})]:
+        twice = sorted(set(settings) & set(grid))
+        if twice:
+            raise InputError(f"{twice[0]} is set by the variation {name!r} and by the grid: leave it out of one")
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            parts = [name, *(f"{_short(key, grid)}={value}" for key, value in chosen.items())]
+            points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**settings, **chosen}))
+    return points
+
+
+def _short(key: str, keys: Mapping[str, Any]) -> str:
+    """The end of a key, long enough to tell it from the others."""
+    parts = key.split(".")
+    for length in range(1, len(parts)):
+        short = ".".join(parts[-length:])
+        if sum(other.endswith(f".{short}") or other == short for other in keys) == 1:
+            return short
+    return key
+
+
+def changed(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """A copy of a configuration with other settings.
+
+    >>> changed({"a": {"b": 1, "c": 2}}, {"a.b": None, "a.d.e": 3})
+    {'a': {'c': 2, 'd': {'e': 3}}}
+
+    Raises:
+        InputError: if a key to take out is not there, or lies below a value.
+    """
+    result = copy.deepcopy(dict(config))
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        node = result
+        for name in parents:
+            if not isinstance(node.setdefault(name, {}), dict):
+                raise InputError(f"{key}: {name} is {node[name]!r} in the base configuration, and has nothing below it")
+            node = node[name]
+        if value is not None:
+            node[last] = copy.deepcopy(value)
+        elif last in node:
+            del node[last]
+        else:
+            raise InputError(
+                f"{key} is to be taken out, and is not in the base configuration: there is {', '.join(node) or 'none'}"
+            )
+    return result
+
+
+def flat(settings: Settings) -> Iterator[str]:
+    """Settings as people read them."""
+    for key, value in settings.items():
+        yield f"without {key}" if value is None else f"{key}={value}"

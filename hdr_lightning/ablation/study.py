@@ -1,0 +1,170 @@
+"""The Optuna study of an ablation: which points there are, which one to train next, and what became of each.
+
+Several workers, on several machines, may take points from one study; one that was killed leaves its point to the next.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.pruners import MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import Trial, TrialState
+
+from hdr_lightning.ablation.space import Point, Range
+from hdr_lightning.errors import InputError
+
+Storage = Literal["journal", "sqlite"]
+
+POINT = "point"
+"""The attribute of a trial that holds its point."""
+
+
+class Claim:
+    """A point that this process trains, until it is told what became of it or left.
+
+    Attributes:
+        trial: of the study.
+        point: what to train.
+    """
+
+    def __init__(self, trial: Trial, point: Point, lock: FileLock) -> None:
+        self.trial = trial
+        self.point = point
+        self._lock = lock
+
+    def leave(self) -> None:
+        """Let another worker go on with it."""
+        self._lock.release()
+
+
+class Study:
+    """Points of an ablation, and who trains them.
+
+    Args:
+        folder: of the ablation.
+        maximise: whether more of the objective is better.
+        storage: a journal, which file systems of clusters bear, or an SQLite database.
+        prune: whether a point that does worse than half of the others at the same step is given up.
+        seed: of the search.
+    """
+
+    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool, seed: int = 0) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / ".study.lock")
+        with self._lock:
+            self.study = optuna.create_study(
+                study_name=folder.name,
+                storage=_storage(folder, storage),
+                direction=StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE,
+                sampler=TPESampler(seed=seed),
+                pruner=MedianPruner(n_startup_trials=4) if prune else NopPruner(),
+                load_if_exists=True,
+            )
+
+    def fill(self, points: Sequence[Point]) -> None:
+        """Add points that are not in the study.
+
+        Raises:
+            InputError: if one of that name has other settings.
+        """
+        with self._lock:
+            known = {point.name: point for point in map(_point_of, self.study.trials) if point is not None}
+            for point in points:
+                before = known.get(point.name)
+                if before is not None and before.settings != _plain(point).settings:
+                    raise InputError(
+                        f"{self.folder} holds {point.name!r} with other settings: give one of them another name, or another "
+                        "--output"
+                    )
+                if before is None:
+                    self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
+
+    def claim(self, search: Mapping[str, Range], trials: int) -> Claim | None:
+        """Take a point that nobody trains: one that was left, then one that waits, then a new one of the search.
+
+        Args:
+            search: what to search, by key.
+            trials: how many points of the search there are to be in all.
+
+        Returns:
+            The point, or nothing where none is left.
+        """
+        with self._lock:
+            for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
+                point, lock = _point_of(frozen), self._locked(frozen.number)
+                if lock is not None and point is not None:
+                    return Claim(Trial(self.study, frozen._trial_id), point, lock)
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            searched = sum(bool(each.params) for each in self.study.get_trials(deepcopy=False))
+            if not waiting and not (search and searched < trials):
+                return None
+            trial = self.study.ask()
+            if POINT not in trial.user_attrs:
+                found = {key: space.suggest(trial, key) for key, space in search.items()}
+                trial.set_user_attr(POINT, _text(Point(f"trial_{trial.number:04d}", found)))
+            lock, point = self._locked(trial.number), _point_of(self.study.trials[trial.number])
+            assert lock is not None
+            assert point is not None
+            return Claim(trial, point, lock)
+
+    def _locked(self, number: int) -> FileLock | None:
+        lock = FileLock(self.folder / f".trial_{number}.lock", timeout=0)
+        with suppress(Timeout):
+            lock.acquire()
+            return lock
+        return None
+
+    def tell(self, claim: Claim, value: float | None, state: TrialState = TrialState.COMPLETE) -> None:
+        """Note what became of a point."""
+        with self._lock:
+            self.study.tell(claim.trial, value, state=state)
+        claim.leave()
+
+    def again(self) -> int:
+        """Let points that failed wait once more.
+
+        Returns:
+            How many.
+        """
+        with self._lock:
+            points = [_point_of(each) for each in self.study.trials]
+            done = {
+                point.name
+                for point, each in zip(points, self.study.trials, strict=True)
+                if point is not None and each.state is not TrialState.FAIL
+            }
+            failed = {point.name: point for point in points if point is not None and point.name not in done}
+            for point in failed.values():
+                self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
+        return len(failed)
+
+
+def _storage(folder: Path, kind: Storage) -> BaseStorage:
+    if kind == "sqlite":
+        return RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+
+
+def _text(point: Point) -> str:
+    return json.dumps([point.name, point.settings])
+
+
+def _plain(point: Point) -> Point:
+    """The point as it comes back from the study."""
+    name, settings = json.loads(_text(point))
+    return Point(name, settings)
+
+
+def _point_of(trial: optuna.trial.FrozenTrial) -> Point | None:
+    text = trial.user_attrs.get(POINT)
+    return None if text is None else Point(*json.loads(text))

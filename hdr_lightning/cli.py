@@ -38,6 +38,7 @@ OWN_VERBS = {
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
+    "ablate": ("hdr_lightning.ablate:ablate", "train what a file varies, seed by seed, and compare"),
     "config": ("hdr_lightning.config:config", "compare and explain configurations, or make a schema for editors"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }

@@ -239,13 +239,23 @@ class EnhancementTask(EvenPasses):
         optimizer = self.optimizer(
             p for part in (self.generator, self.loss) for p in part.parameters() if p.requires_grad
         )
-        epochs = self.trainer.max_epochs
+        epochs = self._epochs()
 
         def share(epoch: int) -> float:
-            return self.rate_factor * self.schedule.share(epoch, -1 if epochs is None else epochs)
+            return self.rate_factor * self.schedule.share(epoch, epochs)
 
         self.rates = LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.rates, "name": "learning_rate"}}
+
+    def _epochs(self) -> int:
+        """Of the whole training, the last one begun where it is given in steps; -1 where it has no end."""
+        trainer = self.trainer
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            return trainer.max_epochs
+        if trainer.max_steps < 0:
+            return -1
+        steps = trainer.estimated_stepping_batches  # reads the loader; its number of batches is not known before
+        return math.ceil(steps * trainer.accumulate_grad_batches / trainer.num_training_batches)
 
     def apply_rate(self) -> None:
         """Give the optimiser the rate of this epoch, after a change of `rate_factor`."""

@@ -25,6 +25,7 @@ FLOORS = [
     {"configuration", "plan"},
     {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
     {"ablation", "config"},
+    {"ablate"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

@@ -59,6 +59,7 @@ class Study:
     def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool, seed: int = 0) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
+        self.maximise = maximise
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".study.lock")
         with self._lock:
@@ -83,8 +84,8 @@ class Study:
                 before = known.get(point.name)
                 if before is not None and before.settings != _plain(point).settings:
                     raise InputError(
-                        f"{self.folder} holds {point.name!r} with other settings: give one of them another name, or another "
-                        "--output"
+                        f"{self.folder} holds {point.name!r} with other settings: give one another "
+                        "name, or take another --output"
                     )
                 if before is None:
                     self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
@@ -124,11 +125,26 @@ class Study:
             return lock
         return None
 
+    def hopeless(self, claim: Claim, step: int, value: float) -> bool:
+        """Note a value on the way, and tell whether the point is to be given up."""
+        with self._lock:
+            claim.trial.report(value, step)
+            return claim.trial.should_prune()
+
     def tell(self, claim: Claim, value: float | None, state: TrialState = TrialState.COMPLETE) -> None:
         """Note what became of a point."""
         with self._lock:
             self.study.tell(claim.trial, value, state=state)
         claim.leave()
+
+    def failed(self) -> dict[str, Point]:
+        """Points that failed, and were not trained since, by name."""
+        states: dict[str, tuple[TrialState, Point]] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            point = _point_of(trial)
+            if point is not None:
+                states[point.name] = (trial.state, point)
+        return {name: point for name, (state, point) in states.items() if state is TrialState.FAIL}
 
     def again(self) -> int:
         """Let points that failed wait once more.
@@ -137,13 +153,7 @@ class Study:
             How many.
         """
         with self._lock:
-            points = [_point_of(each) for each in self.study.trials]
-            done = {
-                point.name
-                for point, each in zip(points, self.study.trials, strict=True)
-                if point is not None and each.state is not TrialState.FAIL
-            }
-            failed = {point.name: point for point in points if point is not None and point.name not in done}
+            failed = self.failed()
             for point in failed.values():
                 self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
         return len(failed)

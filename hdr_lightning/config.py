@@ -124,7 +124,7 @@ def complete(file: Path) -> dict[str, Any]:
 
 def diff(first: Path, second: Path) -> list[Change]:
     """List what differs between two configurations, defaults included, so that no key is lost on the way."""
-    one, other = dict(_flat(complete(first))), dict(_flat(complete(second)))
+    one, other = dict(flat(complete(first))), dict(flat(complete(second)))
     keys = [*one, *(key for key in other if key not in one)]
     return [Change(key, one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys if one.get(key) != other.get(key)]
 
@@ -139,11 +139,11 @@ def diff_text(first: Path, second: Path) -> str:
     return "\n".join(f"{row.key:<{wide[0]}}  {row.first:<{wide[1]}}  {row.second}" for row in rows)
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Settings by their dotted keys, as they are given on the command line."""
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
-            yield from _flat(each, f"{key}.{name}" if key else str(name))
+            yield from flat(each, f"{key}.{name}" if key else str(name))
     else:
         yield key, json.dumps(value)
 

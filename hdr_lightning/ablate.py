@@ -105,6 +105,8 @@ def ablate(
     points = [] if search and not variations and not grid else expand(variations or {}, grid or {})
     for point in points:
         plan.config(point)  # told now what cannot be
+    for key, space in (search or {}).items():
+        space.check(key)
     if not seeds:
         raise InputError("an ablation needs a seed: give --seeds")
     print(plan.text(points, search or {}, trials))

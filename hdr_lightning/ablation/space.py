@@ -47,9 +47,16 @@ class Range:
     whole: bool = False
     choices: Sequence[bool | int | float | str] | None = None
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
+        """Refuse a range that holds nothing.
+
+        Raises:
+            InputError: if it does.
+        """
         if self.choices is None and not (self.low < self.high and (self.low > 0 or not self.log)):
-            raise InputError(f"expected low < high, above 0 where log is true, got {self.low} and {self.high}")
+            raise InputError(f"{key}: expected low < high, above 0 where log is true, got {self.low} and {self.high}")
+        if self.choices is not None and not self.choices:
+            raise InputError(f"{key}: expected choices, got none")
 
     def suggest(self, trial: Trial, key: str) -> CategoricalChoiceType:
         """Let a study choose a value."""

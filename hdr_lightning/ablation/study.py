@@ -128,8 +128,9 @@ class Study:
     def hopeless(self, claim: Claim, step: int, value: float) -> bool:
         """Note a value on the way, and tell whether the point is to be given up."""
         with self._lock:
-            claim.trial.report(value, step)
-            return claim.trial.should_prune()
+            if step not in self.study.trials[claim.trial.number].intermediate_values:  # of a run that went on
+                claim.trial.report(value, step)
+            return bool(claim.trial.should_prune())
 
     def tell(self, claim: Claim, value: float | None, state: TrialState = TrialState.COMPLETE) -> None:
         """Note what became of a point."""

@@ -35,6 +35,9 @@ class Way(NamedTuple):
     tile: int = 0
     memory: float | None = None
 
+    def __str__(self) -> str:
+        return f"tiles of {self.tile}" if self.tile else self.method
+
 
 def ways(generator: Generator, height: int, width: int, device: torch.device, editing: Editing) -> Iterator[Way]:
     """The ways that fit the memory, the best one first; what comes behind it is for when there is less than thought.

@@ -38,6 +38,10 @@ OWN_VERBS = {
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
+    "benchmark-sizes": (
+        "hdr_lightning.benchmark_sizes:benchmark_sizes",
+        "time a photo whole, in strips, in tiles",
+    ),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""

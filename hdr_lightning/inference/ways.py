@@ -110,7 +110,7 @@ class _Room:
         name = type(self.generator).__name__
         if not self.generator.blocks:
             raise InputError(f"{name} is not made of blocks that run in strips: take --method whole or tiles")
-        if self.fits("strips"):
+        if self.fits("whole") or self.fits("strips"):  # the first is counted faster
             return Way("strips")
         if self.device.type == "cpu" and self.generator.runs_in_strips:
             return Way("strips", memory=self.free / 1e9)

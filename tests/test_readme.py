@@ -61,7 +61,7 @@ def test_every_command_runs(clone, monkeypatch, capsys):
         inner(words)
         monkeypatch.setattr(cli, "main", inner)
     assert (clone / "runs" / "demo" / "test_0" / "report.html").is_file()
-    assert len(list((clone / "my_photos_enhanced").iterdir())) == 12
+    assert len(list((clone / "my_photos_enhanced").glob("*.png"))) == 12
 
 
 def test_configurations_are_listed():

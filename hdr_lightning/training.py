@@ -175,6 +175,8 @@ class EnhancementCLI(LightningCLI):
         parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
+        if self.verb == "predict":
+            parser.add_lightning_class_args(callbacks.PhotoWriter, "enhance")
         for flag in FLAGS:
             parser.add_lightning_class_args(flag, f"flags.{flag.name}")
         parser.set_defaults(
@@ -197,6 +199,8 @@ class EnhancementCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand != "plan":
             parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})  # they are written, and would fill the memory
         if subcommand == "test":
             parser.set_defaults({"verbose": False})  # the report prints its own table
         return parser
@@ -286,8 +290,6 @@ class EnhancementCLI(LightningCLI):
             own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
-        if self.verb == "predict":
-            own += [callbacks.PhotoWriter()]
         if config.enable_progress_bar is not False and not watched_live():
             own += [callbacks.LineProgress()]
         config.callbacks = [*(config.callbacks or []), *own]
@@ -353,6 +355,7 @@ def _hush() -> None:
         "The `srun` command is available",  # whoever has SLURM may well train without it
         "Checkpoint directory .* exists and is not empty",  # of a run that goes on
         "It is recommended to use .*sync_dist=True",  # what is logged so is the same on all ranks, or of the first
+        "Total length of `PhotosAhead` across ranks is zero",  # everything was done by an earlier command
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

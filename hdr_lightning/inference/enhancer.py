@@ -83,7 +83,8 @@ class Enhancer:
         for model in self.models:
 
             def pass_one(image: Picture, model: Generator = model) -> Picture:
-                passed = _edit(model, image, self.device, self.editing)
+                weights = next(model.parameters(), image)
+                passed = _edit(model, image.to(weights.dtype), self.device, self.editing)
                 passes.append(passed._replace(image=passed.image.new_empty(1, 3, 0, 0)))
                 return passed.image.float()
 

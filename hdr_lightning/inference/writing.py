@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,10 @@ class Times:
     network: float = 0.0
     writing: float = 0.0
     waited: float = 0.0
+
+    def __add__(self, other: "Times") -> "Times":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Times(*(mine + theirs for mine, theirs in pairs))
 
     def __str__(self) -> str:
         whole = max(self.network + self.waited, 1e-9)

@@ -104,7 +104,7 @@ class Enhancer:
     @overload
     def __call__(self, photo: Tensor, output: None = None) -> Tensor: ...
     def __call__(
-        self, photo: str | Path | Image.Image | NDArray[np.generic] | Tensor, output: str | Path | None = None
+        self, photo: object, output: str | Path | None = None
     ) -> Path | Image.Image | NDArray[np.generic] | Tensor:
         """Enhance a photo of any kind, and give back the same kind.
 

@@ -75,7 +75,7 @@ def enhance(
     jobs = plan(photos, output)
     models = _models(checkpoint, ensemble)
     enhancer = load(models, device, editing, modules)
-    journal = Journal(output, editing, fingerprint(enhancer.models))
+    journal = Journal(output, editing, fingerprint(enhancer.models, models))
     folder = output / "compare" if compare else None
     left = set(journal.left(jobs, overwrite))
     todo = [job for job in jobs if job in left or (folder and not comparison(folder, job, output).exists())]

@@ -114,7 +114,8 @@ class TestNetworks:
         pixels = [read_photo(folder / "a.png").pixels.astype(int) for folder in (out, tmp_path / "two")]
         np.testing.assert_array_equal(*pixels)
         single = [np.asarray(hdr_lightning.load(run)(Image.open(photos[0])), int) for run in runs]
-        assert np.abs(pixels[0] - sum(single) / 2).max() <= 1
+        unclipped = (np.minimum(*single) > 20) & (np.maximum(*single) < 235)
+        assert np.abs(pixels[0] - sum(single) / 2)[unclipped].max() <= 1
         assert (single[0] != single[1]).any()
 
     @pytest.mark.parametrize("words", [[], ["--checkpoint=a.ckpt", "--ensemble=[b.ckpt]"]])
@@ -312,7 +313,7 @@ class TestPredict:
     def test_each_goes_on_where_the_other_stopped(self, checkpoint, photos, out, capsys):
         enhance(photos[0], checkpoint=checkpoint, output=out)
         main(predict(checkpoint, photos[0].parent, out))
-        assert "2 photos to" in capsys.readouterr().err
+        assert len(lines(out)) == 3
         enhance(photos[0].parent, checkpoint=checkpoint, output=out)
         assert "3 of 3 are done already" in capsys.readouterr().out
         main(predict(checkpoint, photos[0].parent, out))
@@ -344,7 +345,7 @@ class TestPredict:
             main(predict(checkpoint, photos[0].parent, out, "--trainer.strategy=fsdp2"))
         assert "set trainer.strategy to ddp or auto" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("number", [5, 1])
+    @pytest.mark.parametrize("number", [5, pytest.param(1, marks=pytest.mark.slow)])
     def test_two_processes_share_a_folder(self, checkpoint, photo, out, tmp_path, number):
         """An odd number, and fewer photos than processes."""
         paths = [photo(f"in/{index}.png", seed=index) for index in range(number)]

@@ -7,7 +7,6 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from hdr_lightning.data.ahead import Opened, PhotosAhead, Unreadable
 from hdr_lightning.data.files import make_folder
@@ -19,7 +18,6 @@ from hdr_lightning.inference.journal import Journal, fingerprint
 from hdr_lightning.inference.settings import Editing, Method
 from hdr_lightning.inference.writing import PhotoWriting, Times
 from hdr_lightning.metrics import gather
-from hdr_lightning.sharding import ShardedStrategy
 from hdr_lightning.task import EnhancementTask
 
 
@@ -68,11 +66,6 @@ class PhotoWriter(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, EnhancementTask) and isinstance(trainer.datamodule, PairDataModule)  # type: ignore[attr-defined]
-        strategy = trainer.strategy
-        if isinstance(strategy, ShardedStrategy) or (isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3):
-            raise InputError(
-                "predict enhances on every device by itself, with all weights: set trainer.strategy to ddp or auto"
-            )
         pl_module.editing = self.editing
         folder = trainer.log_dir  # asks all ranks
         assert folder is not None

@@ -154,6 +154,7 @@ class PairDataModule(LightningDataModule):
         self.mix = Mix(mixup, cutmix)
         self.workers = workers
         self.photos = photos
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer photos than devices
         self.photos_ahead: Callable[[], PhotosAhead] | None = None
         self.resize = resize
         self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hdr_lightning.data.files import content_hash
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
 from hdr_lightning.inference.jobs import Job
@@ -131,10 +132,17 @@ class Journal:
         return job.target.relative_to(self.folder).as_posix()
 
 
-def fingerprint(models: Sequence[Generator]) -> str:
-    """What tells networks apart: a hash of their names and values, 16 hexadecimal digits."""
+def fingerprint(models: Sequence[Generator], files: Sequence[Path] = ()) -> str:
+    """What tells networks apart: a hash of their names and values, 16 hexadecimal digits.
+
+    Args:
+        models: the networks.
+        files: of each, for exports that show no values.
+    """
     digest = hashlib.sha256()
-    for model in models:
+    for number, model in enumerate(models):
+        if not any(value.numel() for value in model.state_dict().values()) and files:
+            digest.update(content_hash(files[number]).encode())
         digest.update(type(model).__name__.encode())
         for name, value in model.state_dict().items():
             digest.update(name.encode())

@@ -7,12 +7,12 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser
 
 import hdr_lightning
-from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
+from hdr_lightning.errors import InputError, PhotosFailed, RunInterrupted, RunStopped
 
 TRAINER_VERBS = {
     "fit": "train a generator on pairs of photos",
@@ -80,8 +80,8 @@ def main(args: Sequence[str] | None = None) -> Any:
         What the verb made: for `fit`, `test` and the like the folder of the run, for others what their function gives.
 
     Raises:
-        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself, and with 75, 130
-            or 143 if a signal ended it.
+        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself or photos failed,
+            and with 75, 130 or 143 if a signal ended it.
     """
     words = list(sys.argv[1:] if args is None else args)
     verb = words[0] if words else "--help"
@@ -99,6 +99,9 @@ def main(args: Sequence[str] | None = None) -> Any:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except PhotosFailed as failed:
+        print(f"error: {failed}", file=sys.stderr)
+        raise SystemExit(1) from failed
     except RunStopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         raise SystemExit(1) from stop
@@ -136,9 +139,24 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
+            help={
+                "photos": "photos, folders or quoted patterns",
+                "pairs": "manifest, or two folders",
+                "folder": "brackets",
+            }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    options = parser.instantiate(parser.parse_args(words))
+    options = parser.instantiate(parser.parse_args(_explicit(words, function)))
     options.pop("config", None)
     return function(**options.as_dict())
+
+
+def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:
+    """Give switches without a value, such as `--tta`, the value true; the next word may be a photo."""
+    kinds = get_type_hints(function)
+    switches = {f"--{name}" for name, kind in kinds.items() if kind is bool or bool in get_args(kind)}
+    following = [*words[1:], ""]
+    return [
+        f"{word}=true" if word in switches and after.lower() not in ("true", "false", "yes", "no") else word
+        for word, after in zip(words, following, strict=True)
+    ]

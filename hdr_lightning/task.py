@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,10 +16,13 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from hdr_lightning.data.ahead import Opened, Unreadable
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.generators import Generator, SideGenerator, edit
 from hdr_lightning.generators.weights import load_weights
+from hdr_lightning.inference.enhancer import Edited, Enhancer
+from hdr_lightning.inference.settings import Editing
 from hdr_lightning.losses import CompositeLoss
 from hdr_lightning.metrics import METRICS, PhotoMean, PhotoMeans, faults, gather, measure
 from hdr_lightning.schedule import Schedule, WarmupCosine
@@ -100,6 +104,7 @@ class EnhancementTask(EvenPasses):
         self.side_weight = side_weight
         self.checkpoint_blocks = checkpoint_blocks
         self.compile_blocks = compile
+        self.editing = Editing()  # of `predict`; set by `callbacks.PhotoWriter`
         self._configured = False
         self.means = PhotoMeans((*METRICS, "loss"))
         self.untouched_means = PhotoMeans(METRICS)
@@ -109,10 +114,8 @@ class EnhancementTask(EvenPasses):
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
-        if self.compile_blocks and not torch.is_grad_enabled():  # photos have all sizes, and are worked on in tiles
-            with torch.compiler.set_stance("force_eager"):
-                return edit(self.generator, source)
-        return edit(self.generator, source)
+        with _uncompiled(self.compile_blocks and not torch.is_grad_enabled()):
+            return edit(self.generator, source)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
@@ -173,8 +176,14 @@ class EnhancementTask(EvenPasses):
         self.untouched_means.update(untouched, self._sound(evaluated))
         return {**evaluated, "untouched": untouched}
 
-    def predict_step(self, pair: Pair, batch_idx: int) -> Tensor:
-        return self(pair.input)
+    def predict_step(self, opened: Opened | Unreadable, batch_idx: int) -> Edited | InputError:
+        if isinstance(opened, Unreadable):
+            return opened.error
+        try:
+            with _uncompiled(self.compile_blocks):
+                return Enhancer([self.generator], self.device, self.editing).edit(opened.image)
+        except InputError as error:
+            return error
 
     def _evaluate(self, pair: Pair) -> Evaluated:
         prediction = self(pair.input).float()
@@ -253,6 +262,11 @@ class EnhancementTask(EvenPasses):
             self.rates.optimizer.param_groups, self.rates.base_lrs, self.rates.lr_lambdas, strict=True
         ):
             group["lr"] = rate * share(self.rates.last_epoch)
+
+
+def _uncompiled(on: bool) -> AbstractContextManager[object]:
+    """Run compiled blocks as they are: photos have all sizes, and are worked on in tiles."""
+    return torch.compiler.set_stance("force_eager") if on else nullcontext()
 
 
 def _try(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> None:

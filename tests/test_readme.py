@@ -30,6 +30,11 @@ def commands():
     return [line.split("hdr-lightning ", 1)[1] for line in lines if "hdr-lightning " in line]
 
 
+def examples():
+    """The README's Python."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
 @pytest.fixture
 def clone(tmp_path, monkeypatch, demo):
     """A folder like a clone, with photos of one's own."""
@@ -61,7 +66,11 @@ def test_every_command_runs(clone, monkeypatch, capsys):
         inner(words)
         monkeypatch.setattr(cli, "main", inner)
     assert (clone / "runs" / "demo" / "test_0" / "report.html").is_file()
-    assert len(list((clone / "my_photos_enhanced").iterdir())) == 12
+    shutil.copy(clone / "my_photos" / "00000.png", clone / "photo.png")
+    for example in examples():
+        exec(compile(example, "README.md", "exec"), {})
+    assert (clone / "enhanced.png").read_bytes() == (clone / "my_photos_enhanced" / "00000.png").read_bytes()
+    assert len(list((clone / "my_photos_enhanced").glob("*.png"))) == 12
 
 
 def test_configurations_are_listed():

@@ -313,7 +313,7 @@ class TestTest:
 def test_predict_writes_what_enhance_writes(trained, options, demo, tmp_path):
     folder = main(["predict", *options, f"--ckpt_path={trained}", f"--data.photos={demo.parent / 'source'}"])
     main(["enhance", str(demo.parent / "source"), "--checkpoint", str(trained), "--output", str(tmp_path)])
-    written = sorted(path.name for path in (folder / "photos").iterdir())
+    written = sorted(path.name for path in (folder / "photos").glob("*.png"))
     assert written == sorted(path.name for path in (demo.parent / "source").iterdir())
     for name in written:
         assert (read_photo(folder / "photos" / name).pixels == read_photo(tmp_path / name).pixels).all()

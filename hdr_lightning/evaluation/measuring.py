@@ -11,24 +11,13 @@ from torch import Tensor
 from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.perceptual import LPIPSNetwork, PerceptualDistance
 from hdr_lightning.evaluation.results import MEASURES
+from hdr_lightning.evaluation.table import Measured
 from hdr_lightning.image.naturalness import NaturalModel, niqe
 from hdr_lightning.image.similarity import SSIM_WINDOW
 from hdr_lightning.metrics import THOROUGH, faults, measure_thoroughly
 from hdr_lightning.metrics.naturalness import read_natural_model
 
 Picture = Float[Tensor, "3 h w"]
-
-
-class Measured(NamedTuple):
-    """Of a picture.
-
-    Attributes:
-        values: a number a measure; nothing where the picture has no such thing.
-        fault: why it counts for nothing; empty for a sound one.
-    """
-
-    values: dict[str, float | None]
-    fault: str = ""
 
 
 class Meter:
@@ -71,7 +60,7 @@ class Meter:
             if any(name in THOROUGH for name in self.names):
                 values = measure_thoroughly(image, wanted)
                 row = torch.stack(list(values.values()))[:, 0].tolist()
-                found = {name: None if value != value else value for name, value in zip(values, row, strict=True)}
+                found.update(zip(values, row, strict=True))
             if self.lpips is not None:
                 found["lpips"] = self.lpips(image, wanted)
         if self.natural is not None:

@@ -123,7 +123,8 @@ def _fit(blocks: Blocks) -> tuple[PerBlock, PerBlock, PerBlock]:
     values = blocks.flatten(1)
     squares = values * values
     left, right = (
-        ((squares * side).sum(dim=1) / side.sum(dim=1)).sqrt() for side in ((values < 0).double(), (values > 0).double())
+        ((squares * side).sum(dim=1) / side.sum(dim=1)).sqrt()
+        for side in ((values < 0).double(), (values > 0).double())
     )
     ratio = left / right
     moment = values.abs().mean(dim=1) ** 2 / squares.mean(dim=1)
@@ -140,7 +141,7 @@ def _halve(level: Grey) -> Grey:
     weights = torch.tensor([_cubic((place + 0.5) / 2) for place in range(-4, 4)], dtype=level.dtype)
     weights /= weights.sum()
     padded = torch.cat((level[:3].flip(0), level, level[-3:].flip(0)))
-    return sum(weight * padded[place : place + level.shape[0] : 2] for place, weight in enumerate(weights.tolist()))  # type: ignore[return-value]
+    return sum(weight * padded[place : place + level.shape[0] : 2] for place, weight in enumerate(weights.tolist()))
 
 
 def _cubic(x: float) -> float:

@@ -62,8 +62,9 @@ def weighted_errors(prediction: Pictures, target: Pictures, masks: Float[Tensor,
         masks: weights of pixels, 0 or more.
     """
     rows = max(STRIP // prediction.shape[-1], 1)
-    parts = zip(*(x.split(rows, dim=2) for x in (prediction, target, masks)), strict=True)
-    sums = torch.stack([_weighted_sums(*part) for part in parts]).sum(dim=0)
+    strips = [slice(top, top + rows) for top in range(0, prediction.shape[-2], rows)]
+    parts = [_weighted_sums(*(x[..., strip, :] for x in (prediction, target, masks))) for strip in strips]
+    sums = torch.stack(parts).sum(dim=0)
     l1, squared, difference = (sums / masks.sum(dim=(2, 3))).unbind()
     return WeightedErrors(l1, -10 * torch.log10(squared.clamp(min=1e-10)), difference)
 

@@ -1,4 +1,4 @@
-"""What is measured of photos in a test, beside what validation measures: at several scales, in windows and elsewhere."""
+"""What is measured of photos in a test, and not in validation: at several scales, in windows and elsewhere."""
 
 import torch
 from jaxtyping import Float
@@ -26,8 +26,9 @@ LEAST = 0.005
 def measure_thoroughly(prediction: Pictures, target: Pictures) -> dict[str, Float[Tensor, " n"]]:
     """Compare pictures as they would be saved, with values clipped to [0, 1].
 
-    Windows are `image.regions.bright_mask` of the target: a pixel belongs to them by the share sigmoid((Y - 0.75) / 0.05)
-    of its Rec. 709 luma Y. Errors inside are means over pixels with this weight, errors outside with one less it.
+    Windows are `image.regions.bright_mask` of the target: a pixel belongs to them by the share
+    sigmoid((Y - 0.75) / 0.05) of its Rec. 709 luma Y. Errors inside are means over pixels with this weight, errors
+    outside with one less it.
 
     Returns:
         For each picture what `measure` gives, its `ms_ssim`, and its `l1`, `psnr` and `ciede2000` `_inside` windows and

@@ -83,7 +83,11 @@ def test_test_of_few_equals_scipys_exact_one(number):
 def test_test_of_many_equals_scipys():
     first, second = two(40, 0.3)
     expected = stats.permutation_test(
-        (np.subtract(second, first),), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
+        (np.subtract(second, first),),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
     ).pvalue
     assert compare(first, second, alone(40)).p == pytest.approx(expected, abs=0.01)
 

@@ -17,7 +17,7 @@ from hdr_lightning.image.similarity import SSIM_WINDOW
 from hdr_lightning.metrics import THOROUGH, faults, measure_thoroughly
 from hdr_lightning.metrics.naturalness import read_natural_model
 
-Picture = Float[Tensor, "3 h w"]
+Picture = Float[Tensor, "3 _ _"]
 
 
 class Meter:

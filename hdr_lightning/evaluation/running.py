@@ -14,7 +14,7 @@ from hdr_lightning.evaluation.results import SOURCE, EvaluatedPhoto
 from hdr_lightning.evaluation.table import Measured, Row
 from hdr_lightning.progress import track
 
-Picture = Float[Tensor, "3 h w"]
+Picture = Float[Tensor, "3 _ _"]
 
 
 class Album(Protocol):

@@ -17,32 +17,27 @@ NAMED = 10
 
 def summary_text(evaluation: Evaluation) -> str:
     """Means with their intervals, differences with their p, worst and best photos, and what was left out."""
+    names = [contender.name for contender in evaluation.contenders]
+    references = [SOURCE, *names[1:2]] if len(names) > 2 else names[:1] if len(names) > 1 else []
+    titles = [MEASURES[measure].title for measure in evaluation.measures]
+    first, second = max(map(len, ["measure", *titles])), max(map(len, names))
     scenes = len({photo.group for photo in evaluation.photos})
-    lines = [f"{len(evaluation.photos)} photos of {scenes} scenes; means with 95 % intervals, p corrected (Holm)"]
-    for measure in evaluation.measures:
-        lines += ["", *_block(evaluation, measure)]
+    heads = [f"{'measure':<{first}}  {'of':<{second}}  photos      mean  {'95 % interval':<18}"]
+    heads += [f"against {reference}".ljust(32) for reference in references]
+    lines = [f"{len(evaluation.photos)} photos of {scenes} scenes", "  ".join(heads).rstrip()]
+    for title, measure in zip(titles, evaluation.measures, strict=True):
+        against = [compare_contenders(evaluation, measure, reference) for reference in references]
+        for place, name in enumerate(names):
+            cells = [f"{'' if place else title:<{first}}  {name:<{second}}", _mean(evaluation, name, measure)]
+            cells += [_gain(each.get(name), MEASURES[measure].digits).ljust(32) for each in against]
+            lines.append("  ".join(cells).rstrip())
     return "\n".join([*lines, *_ends(evaluation), *_faults(evaluation)])
 
 
-def _block(evaluation: Evaluation, measure: str) -> list[str]:
-    """A line a contender."""
-    kind = MEASURES[measure]
-    names = [contender.name for contender in evaluation.contenders]
-    width = max(len(name) for name in [*names, kind.title])
-    references = [SOURCE, *names[1:2]] if len(names) > 2 else [SOURCE]
-    against = [compare_contenders(evaluation, measure, reference) for reference in references]
-    heads = "".join(f"  {f'against {reference}':<32}" for reference in references) if len(names) > 1 else ""
-    lines = [f"{kind.title:<{width}}  {'photos':>6}  {'mean':>8}  {'interval':<18}{heads}".rstrip()]
-    for name in names:
-        found = summarise_contender(evaluation, name, measure)
-        if found is None:
-            lines.append(f"{name:<{width}}  {0:>6}")
-            continue
-        count = sum(value is not None for value in evaluation.values[name][measure])
-        gains = "".join(f"  {_gain(each.get(name), kind.digits):<32}" for each in against)
-        mean = f"{found.mean:>8.{kind.digits}f}  {_interval(found, kind.digits):<18}"
-        lines.append(f"{name:<{width}}  {count:>6}  {mean}{gains}".rstrip())
-    return lines
+def _mean(evaluation: Evaluation, name: str, measure: str) -> str:
+    found, digits = summarise_contender(evaluation, name, measure), MEASURES[measure].digits
+    count = sum(value is not None for value in evaluation.values[name][measure])
+    return f"{count:>6}" + (f"  {found.mean:>8.{digits}f}  {_interval(found, digits):<18}" if found else " " * 30)
 
 
 def _interval(found: Summary | Difference, digits: int, sign: str = "") -> str:

@@ -25,8 +25,8 @@ LUMA = (65.481, 128.553, 24.966)
 NOTHING = 1e-6
 """Levels by which a pixel differs from the mean of its neighbourhood through rounding alone."""
 
-Grey = Float[Tensor, "h w"]
-Blocks = Float[Tensor, "b p q"]
+Grey = Float[Tensor, "_ _"]
+Blocks = Float[Tensor, "b p p"]
 PerBlock = Float[Tensor, " b"]
 
 
@@ -57,7 +57,7 @@ def niqe(image: Image, model: NaturalModel) -> float | None:
     Returns:
         The distance, or nothing where fewer than two patches have a texture.
     """
-    features = _features(_luma(image).cpu(), model.window)
+    features = _features(_luma(image), model.window)
     sound = features.isfinite().all(dim=1)
     if int(sound.sum()) < 2:
         return None
@@ -69,9 +69,11 @@ def niqe(image: Image, model: NaturalModel) -> float | None:
 def _luma(image: Image) -> Grey:
     """Whole levels from 16 to 235, whose height and width are multiples of the patches'."""
     height, width = (length // PATCH * PATCH for length in image.shape[-2:])
-    plane = image.reshape(3, *image.shape[-2:])[:, :height, :width].float().clamp(0, 1)
-    level = sum(weight * channel for weight, channel in zip(LUMA, plane, strict=True))
-    return (torch.as_tensor(level) + 16).round()
+    plane = image.reshape(3, *image.shape[-2:])[:, :height, :width].cpu().clamp(0, 1)
+    level = torch.full((height, width), 16.0, dtype=torch.float64)
+    for weight, channel in zip(LUMA, plane, strict=True):
+        level += weight * channel.double()
+    return level.round().float()
 
 
 def _features(level: Grey, window: Float[Tensor, "7 7"]) -> Float[Tensor, "b 36"]:

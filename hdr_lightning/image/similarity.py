@@ -76,7 +76,7 @@ def _weighted_sums(
     maps = (
         error.abs().mean(dim=1, keepdim=True),
         error.square().mean(dim=1, keepdim=True),
-        color.ciede2000(color.lab(prediction), color.lab(target)),
+        color.ciede2000(color.lab(prediction), color.lab(target), smoothness=0),
     )
     return torch.stack([(each * masks).sum(dim=(2, 3)) for each in maps])
 

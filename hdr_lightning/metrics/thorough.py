@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hdr_lightning.image import similarity
 from hdr_lightning.image.regions import bright_mask
-from hdr_lightning.metrics.photo_means import METRICS, Pictures, measure
+from hdr_lightning.metrics.photo_means import METRICS, Pictures
 
 REGIONAL = ("l1", "psnr", "ciede2000")
 """What is measured in windows and elsewhere: fields of `image.similarity.WeightedErrors`."""
@@ -34,15 +34,15 @@ def measure_thoroughly(prediction: Pictures, target: Pictures) -> dict[str, Floa
         For each picture what `measure` gives, its `ms_ssim`, and its `l1`, `psnr` and `ciede2000` `_inside` windows and
         `_outside`; not a number where the mean of the weights is below `LEAST`: there are no windows, or nothing else.
     """
-    found = measure(prediction, target)
     prediction, target = prediction.float().clamp(0, 1), target.float()
     with torch.autocast(prediction.device.type, enabled=False):
-        found["ms_ssim"] = similarity.ms_ssim(prediction, target)
         inside = bright_mask(target)
-        masks = torch.cat((inside, 1 - inside), dim=1)
+        masks = torch.cat((torch.ones_like(inside), inside, 1 - inside), dim=1)
         errors = similarity.weighted_errors(prediction, target, masks)
         there = masks.mean(dim=(2, 3)) >= LEAST
-    for place, where in enumerate(("inside", "outside")):
+        found = {name: getattr(similarity, name)(prediction, target) for name in ("l1", "psnr", "ssim")}
+        found |= {"ciede2000": errors.ciede2000[:, 0], "ms_ssim": similarity.ms_ssim(prediction, target)}
+    for place, where in ((1, "inside"), (2, "outside")):
         for name in REGIONAL:
             found[f"{name}_{where}"] = getattr(errors, name)[:, place].where(there[:, place], torch.nan)
     return found

@@ -26,6 +26,7 @@ TRAINER_VERBS = {
 
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
+    "evaluate": ("hdr_lightning.evaluate:evaluate", "measure checkpoints and folders of pictures, and compare them"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
@@ -49,6 +50,7 @@ OWN_VERBS = {
 POSITIONAL = {
     "audit": "pairs",
     "enhance": "photos",
+    "evaluate": "contenders",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
     "shard": "pairs",
@@ -143,6 +145,7 @@ def _run_function(verb: str, words: list[str]) -> Any:
                 "photos": "photos, folders or quoted patterns",
                 "pairs": "manifest, or two folders",
                 "folder": "brackets",
+                "contenders": "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH",
             }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)

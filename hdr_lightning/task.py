@@ -24,7 +24,7 @@ from hdr_lightning.generators.weights import load_weights
 from hdr_lightning.inference.enhancer import Edited, Enhancer
 from hdr_lightning.inference.settings import Editing
 from hdr_lightning.losses import CompositeLoss
-from hdr_lightning.metrics import METRICS, PhotoMean, PhotoMeans, faults, gather, measure
+from hdr_lightning.metrics import METRICS, THOROUGH, PhotoMean, PhotoMeans, faults, gather, measure, measure_thoroughly
 from hdr_lightning.schedule import Schedule, WarmupCosine
 from hdr_lightning.sharding import EvenPasses, ShardedStrategy, clip_gradients, gather_by_block, shard
 
@@ -37,7 +37,8 @@ class Evaluated(TypedDict):
 
     Attributes:
         prediction: what the generator made, not clamped.
-        metrics: of the prediction against the target, one number a photo.
+        metrics: of the prediction against the target, one number a photo: those of validation, or more in a test, where
+            not a number says that a photo has no such thing.
         untouched: of the source against the target, in a test.
         faults: why a photo is left out of every mean, by its place in the batch; nothing for sound ones.
     """
@@ -107,7 +108,8 @@ class EnhancementTask(EvenPasses):
         self.editing = Editing()  # of `predict`; set by `callbacks.PhotoWriter`
         self._configured = False
         self.means = PhotoMeans((*METRICS, "loss"))
-        self.untouched_means = PhotoMeans(METRICS)
+        self.tested_means = PhotoMeans(THOROUGH)
+        self.untouched_means = PhotoMeans(THOROUGH)
         self._left_out: list[tuple[str, str]] = []
         self.gradient_norm: Tensor | None = None  # set by `callbacks.GradientGuard`, so that it is computed once
         self.rate_factor = 1.0  # of the whole schedule; lowered by `callbacks.RollBack`
@@ -171,8 +173,9 @@ class EnhancementTask(EvenPasses):
         return self._evaluate(pair)
 
     def test_step(self, pair: Pair, batch_idx: int) -> Evaluated:
-        evaluated = self._evaluate(pair)
-        untouched = measure(pair.source, pair.target)
+        evaluated = self._evaluate(pair, measure_thoroughly)
+        untouched = measure_thoroughly(pair.source, pair.target)
+        self.tested_means.update(evaluated["metrics"], self._sound(evaluated))
         self.untouched_means.update(untouched, self._sound(evaluated))
         return {**evaluated, "untouched": untouched}
 
@@ -185,13 +188,13 @@ class EnhancementTask(EvenPasses):
         except InputError as error:
             return error
 
-    def _evaluate(self, pair: Pair) -> Evaluated:
+    def _evaluate(self, pair: Pair, gauge: Callable[[Tensor, Tensor], dict[str, Tensor]] = measure) -> Evaluated:
         prediction = self(pair.input).float()
         finite = prediction.where(prediction.isfinite(), 0)  # a loss may index by values, and end a GPU's process
-        metrics = measure(finite, pair.target)
+        metrics = gauge(finite, pair.target)
         photos = zip(finite, pair.target, pair.source, strict=True)
         losses = [self.loss(*(picture[None] for picture in photo)) for photo in photos]
-        values = {**metrics, "loss": torch.stack([loss.total for loss in losses])}
+        values = {**{name: metrics[name] for name in METRICS}, "loss": torch.stack([loss.total for loss in losses])}
         parts = {name: torch.stack([loss.parts[name] for loss in losses]) for name in self.loss.terms}
         found = faults(prediction, {**values, **{f'the loss term "{name}"': part for name, part in parts.items()}})
         evaluated: Evaluated = {"prediction": prediction, "metrics": metrics, "untouched": None, "faults": found}
@@ -209,10 +212,11 @@ class EnhancementTask(EvenPasses):
         self.means.reset()
 
     def on_test_epoch_end(self) -> None:
-        self._log_means("test", self.means.compute())
+        found, tested = self.means.compute(), self.tested_means.compute()
+        self._log_means("test", found._replace(means=tested.means | found.means))
         self._log_all("test/untouched", self.untouched_means.compute().means)
-        self.means.reset()
-        self.untouched_means.reset()
+        for means in (self.means, self.tested_means, self.untouched_means):
+            means.reset()
 
     def _log_means(self, prefix: str, found: PhotoMean) -> None:
         left_out, self._left_out = sorted(gather(self._left_out)), []

@@ -379,6 +379,17 @@ class PairDataModule(LightningDataModule):
             raise InputError("the test set is opened by `test` alone")
         return self._loader(self._whole(self.split.test, PhotoReader(self.resize), None), batch_size=1, shuffle=False)
 
+    def open_test(self) -> PairDataset:
+        """Check the held-out photos, as `test` does, and open them outside of the trainer.
+
+        Raises:
+            InputError: if there are none, one is missing or damaged, or they are not what they were.
+        """
+        if isinstance(self.pairs, PairSource):
+            self.pairs.prepare()
+        self._check(testing=True)
+        return self._whole(self.split.test, PhotoReader(self.resize), None)
+
     def predict_dataloader(self) -> PhotosAhead:
         assert self.photos_ahead is not None  # set by `callbacks.PhotoWriter`, which knows what is done already
         return self.photos_ahead()

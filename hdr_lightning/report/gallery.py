@@ -17,7 +17,7 @@ from hdr_lightning.report.pictures import Window, difference_map, histogram, mar
 
 FILE = "pictures.json"
 
-WINDOW = 224
+WINDOW = 200
 """Side in pixels of the windows that are shown at full size."""
 
 

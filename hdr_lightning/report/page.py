@@ -134,7 +134,11 @@ def _worst_crops(evaluation: Evaluation, gallery: Gallery) -> list[ShownCrop]:
     most = max(1, gallery.shown // 2)
     found = []
     for contender in evaluation.contenders:
-        own = [ShownCrop(s.name, contender.name, s.crops[contender.name]) for s in gallery.shots if contender.name in s.crops]
+        own = [
+            ShownCrop(s.name, contender.name, s.crops[contender.name])
+            for s in gallery.shots
+            if contender.name in s.crops
+        ]
         found += sorted(own, key=lambda shown: -shown.crop.window.error)[:most]
     return sorted(found, key=lambda shown: -shown.crop.window.error)
 

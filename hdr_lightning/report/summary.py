@@ -45,7 +45,7 @@ def _line(evaluation: Evaluation, measure: str) -> Line:
     for name, column in values.items():
         measured = [(value, group) for value, group in zip(column, groups, strict=True) if value is not None]
         if measured:
-            means[name] = summarise(*map(list, zip(*measured, strict=True)))  # type: ignore[arg-type]
+            means[name] = summarise(*map(list, zip(*measured, strict=True)))
     sign = 1 if MEASURES[measure].better == "higher" else -1
     best = max((sign * mean.mean for name, mean in means.items() if name != SOURCE), default=None)
     cells: dict[str, Cell | None] = dict.fromkeys(names)
@@ -78,9 +78,7 @@ def sound_values(evaluation: Evaluation, contender: str, measure: str) -> list[f
     """A measure of every photo; nothing where it was not measured, or the photo is at fault."""
     faults = evaluation.faults.get(contender, {})
     column = evaluation.values.get(contender, {}).get(measure) or [None] * len(evaluation.photos)
-    return [
-        None if photo.name in faults else value for photo, value in zip(evaluation.photos, column, strict=True)
-    ]
+    return [None if photo.name in faults else value for photo, value in zip(evaluation.photos, column, strict=True)]
 
 
 def leading_measure(evaluation: Evaluation) -> str | None:

@@ -50,8 +50,15 @@ def to_markdown(evaluation: Evaluation, lines: Sequence[Line], shots: dict[str, 
     if costs:
         heads = ["contender", "parameters", "MACs (G)", "size", "seconds", "memory (MB)", "device"]
         cells = [
-            [name, f"{cost.parameters:,}", f"{cost.macs / 1e9:.3g}", f"{cost.size[1]} x {cost.size[0]}"]
-            + [f"{cost.seconds:.3g}", f"{cost.peak_bytes / 1e6:.0f}", cost.device]
+            [
+                name,
+                f"{cost.parameters:,}",
+                f"{cost.macs / 1e9:.3g}",
+                f"{cost.size[1]} x {cost.size[0]}",
+                f"{cost.seconds:.3g}",
+                f"{cost.peak_bytes / 1e6:.0f}",
+                cost.device,
+            ]
             for name, cost in costs
         ]
         parts += ["## Cost", _table(heads, cells)]

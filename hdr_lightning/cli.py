@@ -26,6 +26,8 @@ TRAINER_VERBS = {
 
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
+    "report": ("hdr_lightning.report.page:report", "write the pages of evaluations and tests anew"),
+    "demo": ("hdr_lightning.demo:demo", "enhance photos on a page in the browser, on this machine alone"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
@@ -47,6 +49,7 @@ POSITIONAL = {
     "enhance": "photos",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
+    "report": "folders",
     "shard": "pairs",
     "split": "pairs",
 }
@@ -132,7 +135,12 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
+            help={
+                "photos": "photos or folders",
+                "pairs": "manifest, or two folders",
+                "folder": "brackets",
+                "folders": "of evaluations or tests",
+            }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
     options = parser.instantiate(parser.parse_args(words))

@@ -112,9 +112,11 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="hdr_lightning_demo") as folder:
         page = build(Studio(found, Path(folder), device, memory, modules))
         try:
-            launch(page, port, browser, block=True)
+            address = launch(page, port, browser)
         except OSError as error:
             raise InputError(f"port {port} cannot be used ({error}): choose another --port") from None
+        print(f"demo: {address} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
 
 
 def find_checkpoints(paths: Sequence[Path]) -> dict[str, Path]:
@@ -128,7 +130,9 @@ def find_checkpoints(paths: Sequence[Path]) -> dict[str, Path]:
         if not path.exists():
             raise InputError(f"{path}: there is no such checkpoint or folder of runs; give one with --checkpoint")
         best = sorted(path.glob("**/checkpoints/best.ckpt"), key=lambda file: -file.stat().st_mtime)
-        found |= {str(file.parent.parent): file for file in best} or {str(path): path}
+        for run, file in [(file.parent.parent, file) for file in best] or [(path, path)]:
+            name = str(run.relative_to(path)) if run != path else path.name
+            found[str(run) if name in found else name] = file
     return found
 
 
@@ -168,14 +172,13 @@ def build(studio: Studio) -> "gradio.Blocks":
     return page
 
 
-def launch(page: "gradio.Blocks", port: int | None, browser: bool, block: bool) -> str:
+def launch(page: "gradio.Blocks", port: int | None = None, browser: bool = False) -> str:
     """Serve the page to this machine alone.
 
     Args:
         page: what `build` made.
         port: a free one if nothing is given.
         browser: whether it is opened.
-        block: whether to wait until Ctrl-C.
 
     Returns:
         Its address.
@@ -187,7 +190,8 @@ def launch(page: "gradio.Blocks", port: int | None, browser: bool, block: bool) 
         server_port=port,
         share=False,
         inbrowser=browser,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
+        quiet=True,
         ssr_mode=False,
         max_file_size=LARGEST,
         footer_links=[],

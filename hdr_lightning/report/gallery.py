@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from PIL import Image
@@ -58,13 +59,10 @@ class Shot:
     histograms: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, content: Mapping[str, object]) -> "Shot":
+    def of(cls, content: dict[str, Any]) -> "Shot":
         """From what `asdict` makes of one."""
-        shot = cls(**content)  # type: ignore[arg-type]
-        for name, crop in shot.crops.items():
-            given: dict[str, object] = crop  # type: ignore[assignment]
-            shot.crops[name] = Crop(**{**given, "window": Window(*given["window"])})  # type: ignore[arg-type, misc]
-        return shot
+        crops = {name: Crop(**{**crop, "window": Window(*crop["window"])}) for name, crop in content["crops"].items()}
+        return cls(**{**content, "crops": crops})
 
 
 class Gallery:

@@ -52,7 +52,7 @@ const show = (figure) => {
   figure.classList.toggle("covered", !overlay.hidden);
   const values = [sides.left, sides.right].map((role) => shot.values[role.name] || "");
   figure.querySelector(".values").textContent = values.filter(Boolean).join(" → ");
-  drawHistogram(figure.querySelector("svg"), shot, sides);
+  drawHistogram(figure.querySelector(".histogram"), shot, sides);
 };
 
 for (const figure of all(".shot")) {

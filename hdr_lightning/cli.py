@@ -27,6 +27,8 @@ TRAINER_VERBS = {
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "evaluate": ("hdr_lightning.evaluate:evaluate", "measure checkpoints and folders of pictures, and compare them"),
+    "report": ("hdr_lightning.report.page:report", "write the pages of evaluations and tests anew"),
+    "demo": ("hdr_lightning.demo:demo", "enhance photos on a page in the browser, on this machine alone"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
@@ -53,6 +55,7 @@ POSITIONAL = {
     "evaluate": "contenders",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
+    "report": "folders",
     "shard": "pairs",
     "split": "pairs",
 }
@@ -146,6 +149,7 @@ def _run_function(verb: str, words: list[str]) -> Any:
                 "pairs": "manifest, or two folders",
                 "folder": "brackets",
                 "contenders": "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH",
+                "folders": "of evaluations or tests",
             }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)

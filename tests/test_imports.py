@@ -23,7 +23,7 @@ FLOORS = [
     {"run_folder", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
-    {"training", "enhance", "evaluate", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory", "benchmark_sizes"},
+    {"training", "demo", "enhance", "evaluate", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory", "benchmark_sizes"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

@@ -9,8 +9,9 @@ import torch
 from hdr_lightning import generators
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
+from hdr_lightning.ledger import emptied, without_memory
 from hdr_lightning.losses import L1, CompositeLoss, Saturation, WindowL1
-from hdr_lightning.memory import Footprint, blank_pair, emptied, measure_step, parse_size, without_memory
+from hdr_lightning.memory import Footprint, blank_pair, measure_step, parse_size
 from hdr_lightning.progress import track
 from hdr_lightning.task import EnhancementTask
 

@@ -10,7 +10,7 @@ import hdr_lightning
 PACKAGE = Path(hdr_lightning.__file__).parent
 
 FLOORS = [
-    {"errors", "progress"},
+    {"errors", "ledger", "progress"},
     {"credentials", "signals"},
     {"tensors"},  # files of weights, for generators and losses
     {"image"},

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hdr_lightning.errors import InputError
+from hdr_lightning.evaluation.cost import has_weights
 from hdr_lightning.exports.reading import load_model
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.published import PUBLISHED, published
@@ -43,7 +44,8 @@ def networks(names: Sequence[str], peers: Mapping[str, str], modules: Sequence[s
     found = []
     for name in names:
         ours = _random(name) if name in PUBLISHED or name in SHORT else _load(name, modules)
-        found.append(Measured(name, ours, published_network(ours, peers.get(name))))
+        theirs = published_network(ours, peers.get(name)) if has_weights(ours) else None
+        found.append(Measured(name, ours, theirs))
     return found
 
 

@@ -77,9 +77,11 @@ def benchmark(
         InputError: if there is no such generator, device or peer, or a network cannot do what is to be measured.
     """
     check_output(output)
-    found = networks(names, peers or {}, modules)
+    if repeats < 1:
+        raise InputError(f"expected 1 repeat or more, got {repeats}")
     cases = _cases(passes, sizes, step_sizes, batches, devices, precisions, threads)
-    _check(found, cases, repeats)
+    found = networks(names, peers or {}, modules)
+    _check_steps(found, passes)
     facts = facts_of([torch.device(case.device) for case in cases])
     rows: list[Row] = []
     before = torch.get_num_threads()
@@ -105,7 +107,7 @@ def _cases(
     precisions: Sequence[Precision],
     threads: Sequence[int],
 ) -> list[Case]:
-    """What to measure, in order; the threads of a CPU matter to a CPU alone."""
+    """What to measure, in order; the number of threads matters to a CPU alone."""
     cases = []
     for what in passes:
         for size, batch, name, precision in product(
@@ -113,21 +115,18 @@ def _cases(
         ):
             device = choose_device(name)
             counts = threads if device.type == "cpu" else threads[:1]
+            if min(size, batch, *counts) < 1:
+                raise InputError("expected sizes, batches and threads of 1 or more")
+            if precision == "fp16" and device.type == "cpu":
+                raise InputError("fp16 is for a GPU: take --precisions=[fp32,bf16] with --devices=[cpu]")
             cases += [Case(what, size, batch, device.type, precision, count) for count in counts]
     return cases
 
 
-def _check(found: Sequence[Measured], cases: Sequence[Case], repeats: int) -> None:
-    if repeats < 1:
-        raise InputError(f"expected 1 repeat or more, got {repeats}")
-    for case in cases:
-        if min(case.size, case.batch, case.threads) < 1:
-            raise InputError("expected sizes, batches and threads of 1 or more")
-        if case.precision == "fp16" and case.device == "cpu":
-            raise InputError("fp16 is for a GPU: take --precisions=[fp32,bf16] with --devices=[cpu]")
-        for each in found:
-            if case.what == "step" and not has_weights(each.ours):
-                raise InputError(f"{each.name} is an export, which cannot be trained: take --passes=[forward]")
+def _check_steps(found: Sequence[Measured], passes: Sequence[Pass]) -> None:
+    for each in found:
+        if "step" in passes and not any(p.requires_grad and p.numel() for p in each.ours.parameters()):
+            raise InputError(f"{each.name} is an export, which cannot be trained: take --passes=[forward]")
 
 
 def _measure(found: Sequence[Measured], case: Case, repeats: int) -> list[Row]:

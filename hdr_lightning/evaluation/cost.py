@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.results import Cost
 from hdr_lightning.evaluation.timing import alternate, synchronise
 from hdr_lightning.generators import Generator
@@ -25,7 +24,7 @@ REPEATS = 5
 Shape = tuple[int, ...]
 
 
-def measure_cost(generator: Generator, device: torch.device, size: tuple[int, int] = (512, 512)) -> Cost:
+def measure_cost(generator: Generator, device: torch.device, size: tuple[int, int] = (512, 512)) -> Cost | None:
     """Measure what a network costs, of itself: a model of depth that it is guided by is not counted.
 
     Args:
@@ -33,14 +32,12 @@ def measure_cost(generator: Generator, device: torch.device, size: tuple[int, in
         device: where it runs.
         size: height and width in pixels of the picture.
 
-    Raises:
-        InputError: if it is an export whose operations cannot be seen.
+    Returns:
+        The cost; nothing where it cannot be counted: of ONNX, whose weights and operations are out of sight, and on a
+        device that does not tell what it holds.
     """
-    if not has_weights(generator):
-        raise InputError(
-            f"the cost of {type(generator).__name__} cannot be counted, as its weights are out of sight: "
-            "measure the checkpoint that it was exported from"
-        )
+    if not has_weights(generator) or device.type not in ("cpu", "cuda"):
+        return None
     height, width = size
     image = torch.rand(1, generator.in_channels, height, width, generator=torch.Generator().manual_seed(0)).to(device)
 
@@ -49,11 +46,13 @@ def measure_cost(generator: Generator, device: torch.device, size: tuple[int, in
             return run_padded(generator, image, generator.stride)
 
     seconds = alternate({"infer": infer}, REPEATS, device)["infer"].median
+    peak = measure_peak(infer, generator, device)
+    assert peak is not None
     return Cost(
         parameters=count_parameters(generator),
         macs=count_macs(generator, (1, generator.in_channels, height, width), generator.stride),
         seconds=seconds,
-        peak_bytes=measure_peak(infer, generator, device) or 0,
+        peak_bytes=peak,
         size=size,
         device=device_name(device),
     )
@@ -61,7 +60,7 @@ def measure_cost(generator: Generator, device: torch.device, size: tuple[int, in
 
 def has_weights(network: nn.Module) -> bool:
     """Whether the weights of a network are tensors that can be counted; those of ONNX are not."""
-    return next(network.parameters(), None) is not None
+    return count_parameters(network) > 0
 
 
 def count_parameters(network: nn.Module) -> int:

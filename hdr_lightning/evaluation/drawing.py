@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 INK = "#123456"
@@ -17,9 +18,12 @@ FRONT, OTHER = "#e07b00", "#2f7ed8"
 """Seen on white and on black alike."""
 
 STYLE = (
-    "<style>svg.pareto:root{color:#1b1b1b}"
+    "<style>svg.pareto{max-width:100%;height:auto}svg.pareto:root{color:#1b1b1b}"
     "@media (prefers-color-scheme:dark){svg.pareto:root{color:#e8e8e8;background:#16181b}}</style>"
 )
+
+NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""What an SVG says of how it was made: it would differ from version to version."""
 
 OFFSETS = [(8, 6), (8, -13), (-8, 6), (-8, -13), (0, 12), (0, -19), (8, 20), (8, -27), (-8, 20), (-8, -27)]
 """Where a name may stand beside its mark, in points, best first; farther ones follow."""
@@ -79,7 +83,7 @@ def draw(marks: Sequence[Mark], untouched: float | None, kind: Literal["svg", "p
         figure.set_layout_engine("none")
         _name_all(axes, marks, ink)
         out = io.BytesIO()
-        figure.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(out, format=kind, dpi=150, metadata=NOTHING if kind == "svg" else None)
     return out.getvalue() if kind == "png" else _for_pages(out.getvalue().decode()).encode()
 
 
@@ -96,6 +100,9 @@ def _plot(axes: Axes, marks: Sequence[Mark], untouched: float | None, ink: str) 
         axes.text(*place[0], "untouched", transform=place[1], ha="right", va="bottom", fontsize=8, gid="untouched")
     costs = [mark.cost for mark in marks]
     axes.set_xlim(min(costs) / 2, max(costs) * 2)  # names need room
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.15)
     axes.set_xlabel("cost: GMAC a megapixel (less is better)")
     axes.set_ylabel("quality (more is better)")
@@ -140,4 +147,5 @@ def _for_pages(svg: str) -> str:
     start = svg.index("<svg ")
     svg = svg[start:].replace("<svg ", '<svg class="pareto" role="img" aria-label="quality over cost" ', 1)
     head, rest = svg.split(">", 1)
+    rest = rest.replace(">*{stroke", ">svg.pareto *{stroke")  # the page around it has lines of its own
     return f"{head}>{STYLE}{rest}".replace(INK, "currentColor")

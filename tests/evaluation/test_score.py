@@ -182,6 +182,7 @@ def test_the_svg_stands_alone_and_is_the_same_every_time():
     links = [value for each in root.iter() for name, value in each.attrib.items() if name.endswith("href")]
     assert all(link.startswith("#") for link in links)
     assert "url(http" not in svg
+    assert "*{" not in svg.replace("svg.pareto *{", "")  # no rule for the page around it
 
 
 def test_the_svg_follows_the_colours_of_its_page():

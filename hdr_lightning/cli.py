@@ -37,7 +37,7 @@ OWN_VERBS = {
     "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
     "fuse-brackets": ("hdr_lightning.data.sources.brackets:fuse_brackets", "make pairs of exposure brackets"),
     "write-manifest": ("hdr_lightning.data.sources.listing:write_manifest", "list the pairs of a public data set"),
-    "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
+    "benchmark": ("hdr_lightning.benchmark:benchmark", "measure what generators cost, beside the published code"),
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
@@ -45,6 +45,7 @@ OWN_VERBS = {
         "hdr_lightning.benchmark_sizes:benchmark_sizes",
         "time a photo whole, in strips, in tiles",
     ),
+    "pareto": ("hdr_lightning.evaluation.pareto:pareto", "score evaluated networks and draw quality over cost"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
 """Verbs that are a function each: its typed arguments are the options."""
@@ -55,6 +56,7 @@ POSITIONAL = {
     "evaluate": "contenders",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
+    "pareto": "evaluations",
     "report": "folders",
     "shard": "pairs",
     "split": "pairs",
@@ -150,6 +152,7 @@ def _run_function(verb: str, words: list[str]) -> Any:
                 "folder": "brackets",
                 "contenders": "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH",
                 "folders": "of evaluations or tests",
+                "evaluations": "evaluation.json, or folders with some",
             }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)

@@ -26,6 +26,7 @@ TRAINER_VERBS = {
 
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
+    "export": ("hdr_lightning.export:export", "write a checkpoint in other formats, each checked"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
@@ -45,6 +46,7 @@ OWN_VERBS = {
 POSITIONAL = {
     "audit": "pairs",
     "enhance": "photos",
+    "export": "checkpoint",
     "fingerprint": "pairs",
     "fuse-brackets": "folder",
     "shard": "pairs",
@@ -132,7 +134,12 @@ def _run_function(verb: str, words: list[str]) -> Any:
             positional,
             nargs="+",
             type=Path,
-            help={"photos": "photos or folders", "pairs": "manifest, or two folders", "folder": "brackets"}[positional],
+            help={
+                "photos": "photos or folders",
+                "pairs": "manifest, or two folders",
+                "folder": "brackets",
+                "checkpoint": "checkpoint, or run",
+            }[positional],
         )
     parser.add_function_arguments(function, skip={positional} if positional else None)
     options = parser.instantiate(parser.parse_args(words))

@@ -23,7 +23,7 @@ FLOORS = [
     {"run_folder", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
-    {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
+    {"training", "enhance", "export", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

@@ -27,6 +27,7 @@ TRAINER_VERBS = {
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
     "evaluate": ("hdr_lightning.evaluate:evaluate", "measure checkpoints and folders of pictures, and compare them"),
+    "export": ("hdr_lightning.export:export", "write a checkpoint in other formats, each checked"),
     "report": ("hdr_lightning.report.page:report", "write the pages of evaluations and tests anew"),
     "demo": ("hdr_lightning.demo:demo", "enhance photos on a page in the browser, on this machine alone"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
@@ -51,17 +52,18 @@ OWN_VERBS = {
 """Verbs that are a function each: its typed arguments are the options."""
 
 POSITIONAL = {
-    "audit": "pairs",
-    "enhance": "photos",
-    "evaluate": "contenders",
-    "fingerprint": "pairs",
-    "fuse-brackets": "folder",
-    "pareto": "evaluations",
-    "report": "folders",
-    "shard": "pairs",
-    "split": "pairs",
+    "audit": ("pairs", "manifest, or two folders"),
+    "enhance": ("photos", "photos, folders or quoted patterns"),
+    "evaluate": ("contenders", "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH"),
+    "export": ("checkpoint", "checkpoint, or run"),
+    "fingerprint": ("pairs", "manifest, or two folders"),
+    "fuse-brackets": ("folder", "brackets"),
+    "pareto": ("evaluations", "evaluation.json, or folders with some"),
+    "report": ("folders", "of evaluations or tests"),
+    "shard": ("pairs", "manifest, or two folders"),
+    "split": ("pairs", "manifest, or two folders"),
 }
-"""The argument of a verb that is given without its name."""
+"""The argument of a verb that is given without its name, and what it is."""
 
 
 class Parser(ArgumentParser):
@@ -140,21 +142,9 @@ def _run_function(verb: str, words: list[str]) -> Any:
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     parser = Parser(prog=f"hdr-lightning {verb}", description=OWN_VERBS[verb][1], allow_abbrev=False)
     parser.add_argument("-c", "--config", action="config", help="YAML file with options")
-    positional = POSITIONAL.get(verb)
+    positional, meaning = POSITIONAL.get(verb, ("", ""))
     if positional:
-        parser.add_argument(
-            positional,
-            nargs="+",
-            type=Path,
-            help={
-                "photos": "photos, folders or quoted patterns",
-                "pairs": "manifest, or two folders",
-                "folder": "brackets",
-                "contenders": "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH",
-                "folders": "of evaluations or tests",
-                "evaluations": "evaluation.json, or folders with some",
-            }[positional],
-        )
+        parser.add_argument(positional, nargs="+", type=Path, help=meaning)
     parser.add_function_arguments(function, skip={positional} if positional else None)
     options = parser.instantiate(parser.parse_args(_explicit(words, function)))
     options.pop("config", None)

@@ -10,8 +10,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import list_photos, read_pairs
-from hdr_lightning.data.module import PairDataModule, PhotoDataset
+from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Draw, Pair, PairDataset
 from hdr_lightning.errors import InputError
 
@@ -21,6 +22,21 @@ class Photo(NamedTuple):
 
     source: Float[Tensor, "3 h w"]
     target: Float[Tensor, "3 h w"] | None
+
+
+class PhotoDataset(Dataset[Pair]):
+    """Photos without an edited partner: each is its own target."""
+
+    def __init__(self, photos: Sequence[Path]) -> None:
+        self.photos = list(photos)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, draw: Draw) -> Pair:
+        path = self.photos[draw.photo]
+        image = to_tensor(read_photo(path).pixels)
+        return Pair(image, image, str(path))
 
 
 class Photos:

@@ -1,3 +1,5 @@
+import re
+
 from hdr_lightning.benchmark_sizes import HEADER
 from hdr_lightning.cli import main
 
@@ -9,5 +11,7 @@ def test_each_method_has_a_row_and_one_that_does_not_fit_says_why(checkpoint, ph
     header, _, whole, tiles = table.splitlines()
     assert header == HEADER
     assert "whole | the whole of 200 x 150 pixels needs 0.0 GB with NAFNet on cpu, 0.0 GB are free" in whole
-    assert tiles.startswith("| best | 200 x 150 | tiles of 96 | 0 s | 0 s | ")
+    assert re.match(
+        r"\| best \| 200 x 150 \| tiles of 96 \| [^|]* s \| [^|]* s \| [\d.]+ GB \| [\d.]+ GB \| [\d.]+ \|$", tiles
+    )
     assert tiles.count("|") == HEADER.count("|")

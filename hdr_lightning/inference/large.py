@@ -59,7 +59,7 @@ def edit_large(generator: Generator, image: Float[Tensor, "1 3 h w"], device: to
                 if "memory" not in str(error):
                     raise
                 said = f"{width} x {height} pixels ({way}) do not fit the memory of {device}"
-            if editing.method == "auto":
+            if editing.method in ("auto", "tiles"):
                 print(f"{said}; trying in less", flush=True)
     raise InputError(f"{said} with {type(generator).__name__}: take --method auto, a smaller --tile, or --device cpu")
 

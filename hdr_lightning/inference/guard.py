@@ -32,7 +32,7 @@ TEXTURED, FLAT = 4 / 255, 2 / 255
 ENOUGH = 0.05
 """Share of textured windows from which on structure is compared."""
 
-MOST_OUTSIDE = 0.1
+MOST_OUTSIDE = 0.3
 LEAST_LIKENESS = 0.6
 MOST_INVENTED = 0.22
 

@@ -138,7 +138,8 @@ def device_name(device: torch.device) -> str:
     """A device in words: its model, and the threads of a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    threads = torch.get_num_threads()
+    return f"{processor_name()}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else device.type
 
 
 def processor_name() -> str:

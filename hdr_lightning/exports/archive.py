@@ -1,7 +1,7 @@
 """Archives of `torch.export`, looked through before they are loaded, as loading one may run code that it holds.
 
-Loading unpickles, evaluates expressions of sizes as Python, and calls functions of torch by name. What is taken here: plain
-tensors, arithmetic on sizes, and operators of ATen. It is put into a new archive, so that nothing else is loaded.
+Loading unpickles, evaluates expressions of sizes as Python, and calls functions of torch by name. What is taken here:
+plain tensors, arithmetic on sizes, and operators of ATen. It is put into a new archive, so that nothing else is loaded.
 """
 
 import io

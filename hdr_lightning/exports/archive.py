@@ -23,7 +23,7 @@ PLAIN = re.compile(
 """Members that are bytes, numbers or text, and nothing else to the loader."""
 
 TARGET = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(float|int|max|min|not|ite|sqrt)"
+    r"torch\.ops\.aten\.\w+\.\w+|torch\.ops\.higher_order\.wrap_with_autocast|torch\.sym_(float|int|max|min|not|ite|sqrt)"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)|math\.(trunc|floor|ceil)"
 )
 """Functions that a graph may call."""

@@ -17,6 +17,7 @@ SHRINK = {
     + ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1", "--trainer.precision=32-true"],
     "check-loss": ["--data.crop=16"],
     "benchmark-memory": ["--names=[NAFNet-32]", "--sizes=[64x64]"],
+    "export": ["--formats=[safetensors]", "--number=1"],
     "plan": ["--data.crop=16", "--photo=96x64"],
     "test": ["--data.workers=0", "--trainer.precision=32-true"],
 }

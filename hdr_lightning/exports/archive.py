@@ -1,7 +1,7 @@
 """Archives of `torch.export`, looked through before they are loaded, as loading one may run code that it holds.
 
-Loading unpickles, evaluates expressions of sizes as Python, and calls functions of torch by name. What is taken here: plain
-tensors, arithmetic on sizes, and operators of ATen. It is put into a new archive, so that nothing else is loaded.
+Loading unpickles, evaluates expressions of sizes as Python, and calls functions of torch by name. What is taken here:
+plain tensors, arithmetic on sizes, and operators of ATen. It is put into a new archive, so that nothing else is loaded.
 """
 
 import io
@@ -23,7 +23,7 @@ PLAIN = re.compile(
 """Members that are bytes, numbers or text, and nothing else to the loader."""
 
 TARGET = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(float|int|max|min|not|ite|sqrt)"
+    r"torch\.ops\.aten\.\w+\.\w+|torch\.ops\.higher_order\.wrap_with_autocast|torch\.sym_(float|int|max|min|not|ite|sqrt)"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)|math\.(trunc|floor|ceil)"
 )
 """Functions that a graph may call."""

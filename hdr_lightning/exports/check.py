@@ -16,6 +16,8 @@ from hdr_lightning.exports.samples import Sample
 from hdr_lightning.generators import Generator, edit
 from hdr_lightning.image.similarity import psnr
 
+Picture = Float[Tensor, "1 3 _ _"]
+
 Format = Literal["safetensors", "torch", "onnx", "int8", "hub"]
 
 TOLERANCES: dict[Format, float] = {"safetensors": 0.0, "hub": 0.0, "torch": 1e-4, "onnx": 1e-4, "int8": 0.01}
@@ -23,6 +25,9 @@ TOLERANCES: dict[Format, float] = {"safetensors": 0.0, "hub": 0.0, "torch": 1e-4
 
 SIDES = (512, 301)
 """Shorter sides, in pixels, that the photos are compared at; at the second, both sides are odd."""
+
+SMALL = ((1, 1), (1, 37), (9, 70))
+"""Heights and widths of corners of the first photo that are compared beside, as graphs are recorded at another size."""
 
 REPEATS = 3
 """Timed calls of each photo, of which the fastest counts."""
@@ -79,46 +84,59 @@ def compare(kind: Format, path: Path, original: Generator, exported: Generator, 
         exported: what was loaded from the export.
         samples: one photo or more.
     """
-    differences, ratios, ours, theirs, time_ours, time_theirs, pixels = [], [], [], [], 0.0, 0.0, 0
-    with torch.inference_mode():
-        for sample in samples:
-            for side in SIDES:
-                source = _picture(sample.source, side)
-                expected, result = edit(original, source), edit(exported, source)  # warms up, too
-                difference = (expected - result).abs()
-                differences.append((difference.max().item(), difference.mean().item()))
-                ratios.append(psnr(result.clamp(0, 1), expected.clamp(0, 1)).item())
-                if side != SIDES[0]:
-                    continue
-                time_ours += _seconds(original, source)
-                time_theirs += _seconds(exported, source)
-                pixels += source.shape[-2] * source.shape[-1]
-                if sample.target is not None:
-                    target = _picture(sample.target, side)
-                    ours.append(psnr(expected.clamp(0, 1), target).item())
-                    theirs.append(psnr(result.clamp(0, 1), target).item())
-    largest, means = zip(*differences, strict=True)
+    apart = [_differences(original, exported, corner) for corner in _corners(samples[0].source)]
+    clock: list[tuple[float, float]] = []
+    to_target: list[tuple[float, float]] = []
+    pixels = 0
+    for sample in samples:
+        pictures = [_picture(sample.source, side) for side in SIDES]
+        apart += [_differences(original, exported, picture) for picture in pictures]  # warms up, too
+        source = pictures[0]
+        pixels += source.shape[-2] * source.shape[-1]
+        clock.append(_seconds(original, exported, source))
+        if sample.target is not None:
+            target = _picture(sample.target, SIDES[0])
+            to_target.append((_quality(original, source, target), _quality(exported, source, target)))
+    largest, mean, ratio = (torch.tensor(values) for values in zip(*apart, strict=True))
+    of_original, of_export = (sum(seconds) / pixels * 1e6 for seconds in zip(*clock, strict=True))
+    qualities = [sum(values) / len(values) for values in zip(*to_target, strict=True)] or [None, None]
     files = [path] if path.is_file() else list(path.iterdir())
     return Checked(
         kind,
         path.name,
         sum(file.stat().st_size for file in files) / 1e6,
-        _most(largest),
-        _most(means),
-        min(ratios),
-        time_theirs / pixels * 1e6,
-        time_ours / pixels * 1e6,
-        sum(theirs) / len(theirs) if theirs else None,
-        sum(ours) / len(ours) if ours else None,
+        largest.max().item(),  # NaN where there is one
+        mean[len(SMALL) :].max().item(),
+        ratio[len(SMALL) :].min().item(),
+        of_export,
+        of_original,
+        qualities[1],
+        qualities[0],
     )
 
 
-def _most(values: Sequence[float]) -> float:
-    """The largest, or NaN where there is one."""
-    return torch.tensor(values).max().item()
+def _corners(pixels: Pixels) -> list[Picture]:
+    return [to_tensor(pixels[:height, :width])[None] for height, width in SMALL]
 
 
-def _picture(pixels: Pixels, side: int) -> Float[Tensor, "1 3 h w"]:
+def _differences(original: Generator, exported: Generator, source: Picture) -> tuple[float, float, float]:
+    """Largest and mean absolute difference, and PSNR of what both make of a picture."""
+    with torch.inference_mode():
+        expected, result = edit(original, source), edit(exported, source)
+    difference = (expected - result).abs()
+    return (
+        difference.max().item(),
+        difference.mean().item(),
+        psnr(result.clamp(0, 1), expected.clamp(0, 1)).item(),
+    )
+
+
+def _quality(generator: Generator, source: Picture, target: Picture) -> float:
+    with torch.inference_mode():
+        return psnr(edit(generator, source).clamp(0, 1), target).item()
+
+
+def _picture(pixels: Pixels, side: int) -> Picture:
     """A photo with a shorter side of so many pixels; with odd sides where that is odd."""
     reduced = reduce(pixels, side)
     if side % 2:
@@ -127,20 +145,23 @@ def _picture(pixels: Pixels, side: int) -> Float[Tensor, "1 3 h w"]:
     return to_tensor(reduced)[None]
 
 
-def _seconds(generator: Generator, image: Float[Tensor, "1 3 h w"]) -> float:
-    taken = []
+def _seconds(original: Generator, exported: Generator, image: Picture) -> tuple[float, float]:
+    """What both take, called in turn."""
+    taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(REPEATS):
-        start = time.perf_counter()
-        edit(generator, image)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        for generator, times in zip((original, exported), taken, strict=True):
+            start = time.perf_counter()
+            with torch.inference_mode():
+                edit(generator, image)
+            times.append(time.perf_counter() - start)
+    return min(taken[0]), min(taken[1])
 
 
 def table(checked: Sequence[Checked]) -> str:
     """What was measured, in Markdown."""
     lines = [
-        "| format | file | MB | max difference | mean difference | PSNR to the original | s/megapixel | of the original's "
-        "| PSNR to the target | of the original |",
+        "| format | file | MB | max difference | mean difference | PSNR to the original | s/megapixel "
+        "| of the original's | PSNR to the target | of the original |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in checked:

@@ -9,6 +9,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
+from hdr_lightning.generators.block import Count
 
 LONGEST = 32768
 """The longest side of a picture, in pixels, that a graph takes."""
@@ -53,13 +54,13 @@ class AnySize(nn.Module):
         return result.clamp(0, 1), result
 
 
-def _fits(photo: Tensor, length: int, padded: int) -> Bool[Tensor, " 1"]:
+def _fits(photo: Tensor, length: Count, padded: Count) -> Bool[Tensor, " 1"]:
     """Whether there is enough of a side to reflect."""
     real, wanted = (torch.full((1,), value, dtype=torch.int64, device=photo.device) for value in (length, padded))
     return wanted - real < real
 
 
-def _places(photo: Tensor, length: int, padded: int, reflect: Bool[Tensor, " 1"]) -> Int64[Tensor, " p"]:
+def _places(photo: Tensor, length: Count, padded: Count, reflect: Bool[Tensor, " 1"]) -> Int64[Tensor, " p"]:
     """Which row (or column) of a picture each one of the padded picture is."""
     place = torch.arange(padded, device=photo.device)
     last = torch.full((1,), length - 1, dtype=torch.int64, device=photo.device)
@@ -87,7 +88,8 @@ def record(generator: Generator) -> ExportedProgram:
     example = torch.rand(1, 3, 5 * generator.stride + 3, 6 * generator.stride + 1)
     try:
         # No choice is to hang on whether a side has one pixel.
-        with torch.no_grad(), _config.patch(backed_size_oblivious=True):
+        oblivious = _config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+        with torch.no_grad(), oblivious:
             module = AnySize(generator).eval().requires_grad_(False)
             program = torch.export.export(module, (example,), dynamic_shapes=(sizes,), strict=False)
     except (torch._dynamo.exc.UserError, torch._dynamo.exc.TorchRuntimeError) as error:
@@ -96,7 +98,7 @@ def record(generator: Generator) -> ExportedProgram:
         ) from error
     for symbol in program.range_constraints:
         program.range_constraints[symbol] = ValueRanges(1, LONGEST)
-    program._guards_code = []
+    program._guards_code = []  # of what was assumed; whether it holds for small pictures, too, `check.compare` sees
     for node in program.graph.nodes:  # where on this machine the code lies
         for what in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
             node.meta.pop(what, None)

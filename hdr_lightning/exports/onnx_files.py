@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from hdr_lightning.errors import InputError
@@ -16,6 +16,9 @@ from hdr_lightning.generators import Generator
 
 OPSET = 20
 """Of the operators; ONNX Runtime knows it since 1.17."""
+
+LARGEST = 2**31
+"""Bytes: ONNX holds no more in one file."""
 
 
 def require(module: str) -> ModuleType:
@@ -36,8 +39,9 @@ def write_onnx(program: ExportedProgram, facts: Facts, path: Path) -> None:
     Raises:
         InputError: if it has an operation that ONNX has not, or the extra `onnx` is missing.
     """
-    for module in ("onnx", "onnxscript", "onnxruntime"):
+    for module in ("onnx", "onnxruntime"):
         require(module)
+    optimizer = require("onnxscript.optimizer")
     try:
         translated = torch.onnx.export(
             program,
@@ -56,6 +60,9 @@ def write_onnx(program: ExportedProgram, facts: Facts, path: Path) -> None:
         ) from None
     assert translated is not None
     model = translated.model
+    # What is computed from weights alone, however large, so that it can be quantised.
+    optimizer.fold_constants(model, input_size_limit=LARGEST, output_size_limit=LARGEST)
+    optimizer.remove_unused_nodes(model)
     model.producer_name = "hdr-lightning"
     model.metadata_props.clear()
     model.metadata_props[KEY] = facts.to_json()
@@ -76,6 +83,8 @@ class OnnxGenerator(Generator):
         InputError: if ONNX Runtime is missing or refuses the file, or the file is not ours.
     """
 
+    countable = False
+
     def __init__(self, content: bytes, path: Path) -> None:
         super().__init__()
         runtime = require("onnxruntime")
@@ -90,8 +99,7 @@ class OnnxGenerator(Generator):
         except refusals as error:
             raise InputError(f"{path}: is damaged, or holds operators that are not standard ({error})") from None
         self.facts = parse_facts(self._session.get_modelmeta().custom_metadata_map, path)
-        # Has no values, and says on which device pictures come and go.
-        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+        self.training = False
 
     def forward(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         pictures = image.detach().float().cpu().contiguous().numpy()

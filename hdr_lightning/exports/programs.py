@@ -29,11 +29,14 @@ class ExportedGenerator(Generator):
         facts: what it holds.
     """
 
+    countable = False
+
     def __init__(self, program: ExportedProgram, facts: Facts) -> None:
         super().__init__()
         self.facts = facts
         self._program = program
         self._place(torch.device("cpu"))
+        self.training = False
 
     def _place(self, device: torch.device) -> None:
         self._device = device

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -15,6 +15,8 @@ from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.data.sources.base import photos_below
 from hdr_lightning.data.splits import Split
 from hdr_lightning.errors import InputError
+
+T = TypeVar("T")
 
 
 class Sample(NamedTuple):
@@ -56,7 +58,7 @@ def pair_samples(pairs: Pairs, number: int) -> list[Sample]:
     return [Sample(read_photo(pair.source).pixels, read_photo(pair.target).pixels) for pair in chosen]
 
 
-def spread(items: Sequence, number: int) -> list:  # type: ignore[type-arg]
+def spread(items: Sequence[T], number: int) -> list[T]:
     """So many items at equal distances, or all if there are fewer."""
     number = min(number, len(items))
     return [items[index * len(items) // number] for index in range(number)]

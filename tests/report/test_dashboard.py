@@ -14,14 +14,18 @@ wandb = pytest.importorskip("wandb", reason="wandb is not installed")
 HARMLESS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning")
 
 
-def keep_here(folder, monkeypatch):
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    """All of W&B stays in the folder of the test, and nothing of it is left for the next one."""
     for key in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(key, str(folder))
+        monkeypatch.setenv(key, str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    yield
+    wandb.teardown()
 
 
 @HARMLESS
-def test_an_offline_run_holds_summary_photos_pictures_and_page(evaluated, tmp_path, monkeypatch):
-    keep_here(tmp_path, monkeypatch)
+def test_an_offline_run_holds_summary_photos_pictures_and_page(evaluated, tmp_path):
     evaluation, gallery = evaluated(tmp_path / "evaluation", shown=2)
     page = write_report(evaluation, gallery, tmp_path / "evaluation")
     run = wandb.init(project="reports", mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True))
@@ -52,8 +56,7 @@ def test_an_offline_run_holds_summary_photos_pictures_and_page(evaluated, tmp_pa
 
 
 @HARMLESS
-def test_a_test_sends_its_report(checkpoint, demo, tmp_path, monkeypatch):
-    keep_here(tmp_path, monkeypatch)
+def test_a_test_sends_its_report(checkpoint, demo, tmp_path):
     logger = ["--trainer.logger=WandbLogger", "--trainer.logger.project=rooms", "--trainer.logger.offline=true"]
     words = [f"--data.pairs={demo}", f"--ckpt_path={checkpoint}", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     folder = main(["test", *TINY, *words, *logger])

@@ -73,7 +73,7 @@ def test_buttons_show_the_target_and_the_difference(page):
     figure, box = comparison(page)
     target = figure.get_by_role("button", name="target")
     target.click()
-    page.wait_for_function("document.querySelectorAll('.shot')[1].querySelector('img.over').complete")
+    page.wait_for_function("() => document.querySelectorAll('.shot')[1].querySelector('img.over').complete")
     whole = seen(box)
     assert target.get_attribute("aria-pressed") == "true"
     figure.get_by_role("button", name="difference").click()

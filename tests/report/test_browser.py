@@ -143,9 +143,7 @@ def test_the_worst_windows_are_shown_as_they_are_the_worst_first(page):
     page.locator("#crops").scroll_into_view_if_needed()
     errors = [float(text.split("mean error ")[1].split()[0]) for text in page.locator(".crop .name").all_inner_texts()]
     assert errors == sorted(errors, reverse=True)
-    page.wait_for_function(
-        "document.querySelector('.crop img').complete && !document.querySelector('.crop img').hidden"
-    )
+    wait(page, "document.querySelector('.crop img').complete && !document.querySelector('.crop img').hidden")
     size = "image => [image.naturalWidth, image.clientWidth]"
     natural, shown = page.locator(".crop img").first.evaluate(size)
     assert natural == shown

@@ -746,6 +746,9 @@ def test_two_processes_measure_as_one(here, options, trained):
     (together,) = set(alone.parent.iterdir()) - before
     rows, others = (sorted(measured(folder), key=lambda row: row["photo"]) for folder in (alone, together))
     assert len(others) == 7
+    pictures = {row[name] for row in others for name in ("picture", "untouched_picture")}
+    assert len(pictures) == 14
+    assert all((together / picture).is_file() for picture in pictures)
     for name in ("photo", "psnr", "untouched_ssim"):
         assert [row[name] for row in rows] == [row[name] for row in others]
     first, second = (table(folder / "metrics.csv")[-1] for folder in (alone, together))

@@ -16,7 +16,7 @@ from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, EvaluatedPhoto, Evaluation
 from hdr_lightning.generators import Generator
-from hdr_lightning.metrics import METRICS, gather
+from hdr_lightning.metrics import gather
 from hdr_lightning.report.dashboard import log_to_wandb
 from hdr_lightning.report.gallery import Gallery
 from hdr_lightning.report.page import write_report
@@ -106,14 +106,15 @@ class Report(Callback):
     def _evaluation(self, trainer: Trainer, pl_module: LightningModule, rows: list[Row]) -> Evaluation:
         contender, checkpoint = type(_generator(pl_module)).__name__, str(trainer.ckpt_path or "")
         config = Path(checkpoint).parent.parent / "config.yaml"
+        measures = list(rows[0].output) if rows else []
         groups = _groups(getattr(trainer, "datamodule", None))
         return Evaluation(
             title=f"{contender} on {counted(len(rows), sum(not row.fault for row in rows))}",
             contenders=[Contender(SOURCE), Contender(contender, checkpoint or "untrained weights", contender)],
             photos=[EvaluatedPhoto(row.name, groups.get(row.name, row.name), row.size[1], row.size[0]) for row in rows],
             values={
-                SOURCE: {name: [row.untouched[name] for row in rows] for name in METRICS},
-                contender: {name: [None if row.fault else row.output[name] for row in rows] for name in METRICS},
+                SOURCE: {name: [row.untouched[name] for row in rows] for name in measures},
+                contender: {name: [None if row.fault else row.output[name] for row in rows] for name in measures},
             },
             faults={contender: {row.name: row.fault for row in rows if row.fault}},
             config=config.read_text(encoding="utf-8") if checkpoint and config.is_file() else "",

@@ -42,7 +42,9 @@ def log_to_wandb(evaluation: Evaluation, gallery: Gallery, run: "wandb.Run") -> 
         {
             "evaluation/summary": means,
             "evaluation/photos": _photos(evaluation, gallery),
-            "evaluation/report": wandb.Html(str(gallery.folder / PAGE)),
+            "evaluation/report": wandb.Html(
+                str(gallery.folder / PAGE), inject=False
+            ),  # which would add what is fetched
         }
     )
 

@@ -18,7 +18,7 @@ from hdr_lightning.report.pictures import Window, difference_map, histogram, mar
 
 FILE = "pictures.json"
 
-WINDOW = 200
+WINDOW = 192
 """Side in pixels of the windows that are shown at full size."""
 
 

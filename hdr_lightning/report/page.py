@@ -90,6 +90,7 @@ def _page(evaluation: Evaluation, gallery: Gallery, shots: dict[str, Shot]) -> s
     crops = _worst_crops(evaluation, gallery)
     script = (files("hdr_lightning.report") / "page.js").read_text(encoding="utf-8")
     costs = [each for each in evaluation.contenders if each.cost is not None]
+    scores = score(evaluation) if costs else {}  # without targets there is no quality to score
     networks = [each for each in evaluation.contenders if each.name != SOURCE]
     measure = leading_measure(evaluation)
     environment = Environment(
@@ -117,8 +118,8 @@ def _page(evaluation: Evaluation, gallery: Gallery, shots: dict[str, Shot]) -> s
         data=_data(evaluation, places, shown, crops, gallery.folder),
         networks=networks,
         costs=costs,
-        scores=score(evaluation) if costs else {},
-        pareto=_embedded(pareto_svg([evaluation]).encode()) if costs else "",
+        scores=scores,
+        pareto=_embedded(pareto_svg([evaluation]).encode()) if scores else "",
         curves=_curves(evaluation),
         level=LEVELS,
         bins=BINS,

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import TINY
 from PIL import Image
 
 from hdr_lightning.cli import main
@@ -45,9 +46,10 @@ def run(tmp_path):
 SOME = "--measures=[l1,psnr,ssim,ciede2000,psnr_inside]"
 
 
-def test_a_run_on_a_manifest_gives_what_test_gives(checkpoint, demo, run, capsys):
+def test_a_run_on_a_manifest_gives_what_test_gives(checkpoint, demo, run, capsys, tmp_path):
     """Whatever the verb: the same photos have the same numbers."""
-    folder = main(["test", f"--ckpt_path={checkpoint}", f"--data.pairs={demo}", "--trainer.accelerator=cpu"])
+    options = [f"--data.pairs={demo}", f"--ckpt_path={checkpoint}", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    folder = main(["test", *TINY, *options])
     with (folder / "photos.csv").open(newline="") as file:
         tested = {row["photo"]: float(row["psnr"]) for row in csv.DictReader(file)}
     found = run(checkpoint, f"--pairs={demo}", SOME)

@@ -17,7 +17,7 @@ from hdr_lightning.inference.enhancer import Device
 NETWORK_SUFFIXES = frozenset({".ckpt", ".safetensors", ".onnx", ".pt2"})
 """Of files that hold a network; a folder with one of them, or below it, is no folder of pictures."""
 
-Picture = Float[Tensor, "3 h w"]
+Picture = Float[Tensor, "3 _ _"]
 
 
 class Named(NamedTuple):

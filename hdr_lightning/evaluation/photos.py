@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from jaxtyping import Float
@@ -20,8 +20,8 @@ from hdr_lightning.errors import InputError
 class Photo(NamedTuple):
     """A photo and what it should become, where that is known."""
 
-    source: Float[Tensor, "3 h w"]
-    target: Float[Tensor, "3 h w"] | None
+    source: Float[Tensor, "3 _ _"]
+    target: Float[Tensor, "3 _ _"] | None
 
 
 class PhotoDataset(Dataset[Pair]):
@@ -104,7 +104,7 @@ def held_out_photos(config: Path) -> Photos:
     return _with_targets(data.open_test())
 
 
-def read_config(path: Path) -> dict[str, dict[str, object]]:
+def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration as `fit` keeps it.
 
     Raises:

@@ -1,7 +1,7 @@
 """Every photo through every contender, and what is measured of it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +17,7 @@ from hdr_lightning.progress import track
 Picture = Float[Tensor, "3 _ _"]
 
 
+@runtime_checkable
 class Album(Protocol):
     """What keeps pictures for the report."""
 

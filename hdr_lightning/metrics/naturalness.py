@@ -10,7 +10,7 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.image.naturalness import FEATURES, NaturalModel
 
 SHAPES = {"mu_pris_param": (1, FEATURES), "cov_pris_param": (FEATURES, FEATURES), "gaussian_window": (7, 7)}
-"""Arrays of BasicSR's `niqe_pris_params.npz`, which are those of the authors' `modelparameters.mat`."""
+"""Arrays of BasicSR's `niqe_pris_params.npz`."""
 
 
 def read_natural_model(path: Path) -> NaturalModel:

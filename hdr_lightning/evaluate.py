@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ from hdr_lightning.evaluation.terminal import summary_text
 from hdr_lightning.generators.loading import find_checkpoint
 from hdr_lightning.inference import Editing, Method
 from hdr_lightning.inference.enhancer import Device, choose_device
+from hdr_lightning.report.dashboard import log_evaluation
 from hdr_lightning.report.gallery import Gallery
 from hdr_lightning.report.page import write_report
 
@@ -51,6 +53,7 @@ def evaluate(
     method: Method = "auto",
     memory: float | None = None,
     modules: Sequence[str] = (),
+    wandb: str | None = None,
 ) -> Path:
     """Measure what networks make of photos, or what is in folders of pictures, and compare.
 
@@ -74,6 +77,7 @@ def evaluate(
         method: how a picture passes a network.
         memory: gigabytes to work in.
         modules: Python modules to import first, for generators of your own.
+        wandb: project of Weights & Biases that the tables and the page are sent to as well.
 
     Returns:
         The folder, with evaluation.json, photos.csv, report.html and report.md.
@@ -84,6 +88,8 @@ def evaluate(
     """
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"{output} is not empty: give another --output")
+    if wandb is not None and find_spec("wandb") is None:
+        raise InputError("W&B is not installed: pip install 'hdr-lightning[wandb]'")
     if photos is not None and photos < 1:
         raise InputError(f"--photos: expected 1 or more, got {photos}")
     named = name_contenders(contenders)
@@ -112,6 +118,8 @@ def evaluate(
         with writing(part / "evaluation.json") as temporary:
             temporary.write_text(evaluation.to_json(), encoding="utf-8")
         write_report(evaluation, gallery, part)
+        if wandb is not None:
+            log_evaluation(evaluation, gallery, wandb, output.absolute())
     print(summary_text(evaluation))
     print(f"report: {output / 'report.html'}")
     return output

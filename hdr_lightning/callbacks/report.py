@@ -1,7 +1,5 @@
 """What a test shows: tables, pictures, and one HTML page to look at."""
 
-import math
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import hdr_lightning
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, EvaluatedPhoto, Evaluation
+from hdr_lightning.evaluation.table import Measured, Row, tabulate
 from hdr_lightning.generators import Generator
 from hdr_lightning.metrics import gather
 from hdr_lightning.report.dashboard import log_to_wandb
@@ -22,25 +21,6 @@ from hdr_lightning.report.gallery import Gallery
 from hdr_lightning.report.page import write_report
 from hdr_lightning.report.summary import sound_values
 from hdr_lightning.task import EnhancementTask
-
-
-@dataclass(frozen=True)
-class Row:
-    """One photo of the test.
-
-    Attributes:
-        name: the photo.
-        size: height and width of the photo in pixels.
-        output: metrics of what the generator made.
-        untouched: metrics of the source as it is.
-        fault: why it is left out of the means; empty for a sound photo.
-    """
-
-    name: str
-    size: tuple[int, int]
-    output: dict[str, float | None]
-    untouched: dict[str, float | None]
-    fault: str = ""
 
 
 class Report(Callback):
@@ -57,12 +37,14 @@ class Report(Callback):
         self.gallery = gallery
         self.height = height
         self._rows: list[Row] = []
+        self._groups: dict[str, str] = {}
         self._gallery = Gallery(Path())
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = trainer.log_dir
         assert folder is not None
         self._gallery = Gallery(Path(folder), self.height, self.gallery)
+        self._groups = _groups(getattr(trainer, "datamodule", None))
         self._rows = []
 
     def on_test_batch_end(
@@ -80,15 +62,12 @@ class Report(Callback):
                 image[index].float().cpu() for image in (batch.source, outputs["prediction"], batch.target)
             )
             self._gallery.add(name, source, target, {contender: output})
-            self._rows.append(
-                Row(
-                    name,
-                    (target.shape[-2], target.shape[-1]),
-                    _pick(outputs["metrics"], index),
-                    _pick(outputs["untouched"], index),
-                    outputs["faults"].get(index, ""),
-                )
-            )
+            measured = {
+                SOURCE: Measured(_pick(outputs["untouched"], index)),
+                contender: Measured(_pick(outputs["metrics"], index), outputs["faults"].get(index, "")),
+            }
+            height, width = target.shape[-2:]
+            self._rows.append(Row(EvaluatedPhoto(name, self._groups.get(name, name), width, height), measured))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rows = gather(self._rows)
@@ -106,19 +85,14 @@ class Report(Callback):
     def _evaluation(self, trainer: Trainer, pl_module: LightningModule, rows: list[Row]) -> Evaluation:
         contender, checkpoint = type(_generator(pl_module)).__name__, str(trainer.ckpt_path or "")
         config = Path(checkpoint).parent.parent / "config.yaml"
-        measures = list(rows[0].output) if rows else []
-        groups = _groups(getattr(trainer, "datamodule", None))
-        return Evaluation(
-            title=f"{contender} on {counted(len(rows), sum(not row.fault for row in rows))}",
-            contenders=[Contender(SOURCE), Contender(contender, checkpoint or "untrained weights", contender)],
-            photos=[EvaluatedPhoto(row.name, groups.get(row.name, row.name), row.size[1], row.size[0]) for row in rows],
-            values={
-                SOURCE: {name: [row.untouched[name] for row in rows] for name in measures},
-                contender: {name: [None if row.fault else row.output[name] for row in rows] for name in measures},
-            },
-            faults={contender: {row.name: row.fault for row in rows if row.fault}},
-            config=config.read_text(encoding="utf-8") if checkpoint and config.is_file() else "",
-            facts={
+        sound = sum(not row.measured[contender].fault for row in rows)
+        return tabulate(
+            f"{contender} on {counted(len(rows), sound)}",
+            [Contender(SOURCE), Contender(contender, checkpoint or "untrained weights", contender)],
+            list(rows[0].measured[contender].values) if rows else [],
+            rows,
+            config.read_text(encoding="utf-8") if checkpoint and config.is_file() else "",
+            {
                 "parameters": f"{sum(p.numel() for p in _generator(pl_module).parameters()):,}",
                 "versions": f"hdr_lightning {hdr_lightning.__version__}, torch {torch.__version__}",
                 "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),
@@ -131,10 +105,8 @@ def _generator(module: LightningModule) -> Generator:
     return module.generator
 
 
-def _pick(metrics: dict[str, Tensor], index: int) -> dict[str, float | None]:
-    """What was measured of a photo; nothing where it is no number."""
-    values = {name: values[index].item() for name, values in metrics.items()}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _pick(metrics: dict[str, Tensor], index: int) -> dict[str, float]:
+    return {name: values[index].item() for name, values in metrics.items()}
 
 
 def _groups(data: object) -> dict[str, str]:

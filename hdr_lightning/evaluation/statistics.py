@@ -83,7 +83,7 @@ def holm(chances: Mapping[str, float]) -> dict[str, float]:
 
 def summarise_contender(evaluation: Evaluation, contender: str, measure: str) -> Summary | None:
     """Describe a measure of a contender over its sound photos; nothing where none has it."""
-    values = evaluation.values[contender].get(measure, [])
+    values = evaluation.values.get(contender, {}).get(measure, [])
     found = [(value, photo.group) for value, photo in zip(values, evaluation.photos, strict=False) if value is not None]
     return summarise(*zip(*found, strict=True)) if found else None
 
@@ -100,9 +100,9 @@ def compare_contenders(evaluation: Evaluation, measure: str, reference: str) -> 
         By contender; those without a photo in common are left out.
     """
     found = {}
-    base = evaluation.values[reference].get(measure, [])
+    base = evaluation.values.get(reference, {}).get(measure, [])
     for contender in evaluation.contenders:
-        values = evaluation.values[contender.name].get(measure, [])
+        values = evaluation.values.get(contender.name, {}).get(measure, [])
         rows = [
             (one, other, photo.group)
             for one, other, photo in zip(base, values, evaluation.photos, strict=False)

@@ -52,7 +52,7 @@ def tabulate(
         for name, (values, fault) in measured.items():
             for measure, column in evaluation.values[name].items():
                 value = None if fault else values.get(measure)
-                column.append(None if value is None or math.isnan(value) else value)
+                column.append(value if value is not None and math.isfinite(value) else None)
             if fault:
                 evaluation.faults.setdefault(name, {})[photo.name] = fault
     return evaluation

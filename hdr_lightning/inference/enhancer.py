@@ -84,7 +84,7 @@ class Enhancer:
 
             def pass_one(image: Picture, model: Generator = model) -> Picture:
                 weights = next(model.parameters(), image)
-                passed = _edit(model, image.to(weights.dtype), self.device, self.editing)
+                passed = edit_large(model, image.to(weights.dtype), self.device, self.editing)
                 passes.append(passed._replace(image=passed.image.new_empty(1, 3, 0, 0)))
                 return passed.image.float()
 
@@ -190,15 +190,3 @@ def choose_device(device: Device) -> torch.device:
             raise InputError(f"--device {device}: there is none on this machine; --device auto takes what there is")
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _edit(model: Generator, image: Picture, device: torch.device, editing: Editing) -> Passed:
-    try:
-        return edit_large(model, image, device, editing)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if "memory" not in str(error):
-            raise
-        raise InputError(
-            f"{image.shape[-1]} x {image.shape[-2]} pixels do not fit the memory of {device} with this generator: "
-            "give --method tiles, or less --memory than there is"
-        ) from None

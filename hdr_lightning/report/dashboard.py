@@ -1,5 +1,6 @@
 """An evaluation on a dashboard of Weights & Biases."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
@@ -47,6 +48,22 @@ def log_to_wandb(evaluation: Evaluation, gallery: Gallery, run: "wandb.Run") -> 
             ),  # which would add what is fetched
         }
     )
+
+
+def log_evaluation(evaluation: Evaluation, gallery: Gallery, project: str, folder: Path) -> None:
+    """Send an evaluation to a run of its own.
+
+    Args:
+        evaluation: what was measured.
+        gallery: its pictures, in the folder of the page that `write_report` wrote.
+        project: of the run; offline where `WANDB_MODE=offline` is set.
+        folder: of the evaluation, after which the run is named and in which it is kept until it is sent.
+    """
+    import wandb
+
+    config = {each.name: each.origin for each in evaluation.contenders if each.name != SOURCE}
+    with wandb.init(project=project, name=folder.name, dir=folder.parent, job_type="evaluate", config=config) as run:
+        log_to_wandb(evaluation, gallery, run)
 
 
 def _photos(evaluation: Evaluation, gallery: Gallery) -> "wandb.Table":

@@ -1,10 +1,14 @@
 """What an evaluation says, in few numbers: means with intervals, gains, and whether they may be chance."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
-from hdr_lightning.evaluation.statistics import Difference, Summary, compare, summarise
+from hdr_lightning.evaluation.statistics import (
+    Difference,
+    Summary,
+    compare_contenders,
+    summarise_contender,
+)
 
 
 class Cell(NamedTuple):
@@ -39,39 +43,22 @@ def summary(evaluation: Evaluation) -> list[Line]:
 
 def _line(evaluation: Evaluation, measure: str) -> Line:
     names = [contender.name for contender in evaluation.contenders]
-    groups = [photo.group for photo in evaluation.photos]
-    values = {name: sound_values(evaluation, name, measure) for name in names}
-    means: dict[str, Summary] = {}
-    for name, column in values.items():
-        measured = [(value, group) for value, group in zip(column, groups, strict=True) if value is not None]
-        if measured:
-            means[name] = summarise(*map(list, zip(*measured, strict=True)))
+    found = {name: summarise_contender(evaluation, name, measure) for name in names}
+    means = {name: mean for name, mean in found.items() if mean is not None}
+    gained = compare_contenders(evaluation, measure, SOURCE) if SOURCE in names else {}
     sign = 1 if MEASURES[measure].better == "higher" else -1
     best = max((sign * mean.mean for name, mean in means.items() if name != SOURCE), default=None)
     cells: dict[str, Cell | None] = dict.fromkeys(names)
     for name, mean in means.items():
-        gain = None if name == SOURCE or SOURCE not in means else paired(values[SOURCE], values[name], groups)
+        gain = gained.get(name)
         cells[name] = Cell(
-            sum(value is not None for value in values[name]),
+            sum(value is not None for value in sound_values(evaluation, name, measure)),
             mean,
             gain,
             gain is not None and sign * gain.mean > 0,
             len(means) > 2 and name != SOURCE and sign * mean.mean == best,
         )
     return Line(measure, cells)
-
-
-def paired(first: Sequence[float | None], second: Sequence[float | None], groups: Sequence[str]) -> Difference | None:
-    """Compare what both have; nothing where there is no such photo."""
-    both = [
-        (one, other, group)
-        for one, other, group in zip(first, second, groups, strict=True)
-        if one is not None and other is not None
-    ]
-    if not both:
-        return None
-    ones, others, which = zip(*both, strict=True)
-    return compare(ones, others, which)
 
 
 def sound_values(evaluation: Evaluation, contender: str, measure: str) -> list[float | None]:

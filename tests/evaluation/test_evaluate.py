@@ -15,22 +15,6 @@ from hdr_lightning.data.manifest import read_pairs
 from hdr_lightning.evaluation.results import Evaluation
 
 
-class NoGallery:
-    """Keeps nothing: pictures of the report have tests of their own."""
-
-    def __init__(self, folder):
-        self.names = []
-
-    def add(self, name, source, target, outputs):
-        self.names.append((name, list(outputs)))
-
-
-@pytest.fixture(autouse=True)
-def no_page(monkeypatch):
-    monkeypatch.setattr("hdr_lightning.evaluate.Gallery", NoGallery)
-    monkeypatch.setattr("hdr_lightning.evaluate.write_report", lambda evaluation, gallery, folder: folder)
-
-
 @pytest.fixture
 def run(tmp_path):
     """Evaluate with a few measures, and give what was found."""

@@ -63,3 +63,11 @@ def test_a_test_sends_its_report(checkpoint, demo, tmp_path):
     wandb.finish()
     (html,) = folder.rglob("media/html/**/*.html")
     assert html.read_text(encoding="utf-8") == (folder / "report.html").read_text(encoding="utf-8")
+
+
+@HARMLESS
+def test_an_evaluation_sends_itself(checkpoint, demo, tmp_path):
+    words = ["--pairs", str(demo), "--photos=2", "--measures=[psnr]", "--wandb=rooms", "--device=cpu"]
+    folder = main(["evaluate", str(checkpoint), *words, f"--output={tmp_path / 'evaluation'}"])
+    (html,) = (tmp_path / "wandb").rglob("*.html")
+    assert html.read_text(encoding="utf-8") == (folder / "report.html").read_text(encoding="utf-8")

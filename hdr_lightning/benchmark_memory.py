@@ -6,22 +6,13 @@ from pathlib import Path
 
 import torch
 
-from hdr_lightning import generators
 from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator
+from hdr_lightning.generators.published import PUBLISHED, published
+from hdr_lightning.ledger import emptied, without_memory
 from hdr_lightning.losses import L1, CompositeLoss, Saturation, WindowL1
-from hdr_lightning.memory import Footprint, blank_pair, emptied, measure_step, parse_size, without_memory
+from hdr_lightning.memory import Footprint, blank_pair, measure_step, parse_size
 from hdr_lightning.progress import track
 from hdr_lightning.task import EnhancementTask
-
-PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
-    "Restormer": ("Restormer", {}),
-    "NAFNet-32": ("NAFNet", {"width": 32}),
-    "NAFNet-64": ("NAFNet", {"width": 64}),
-    "DarkIR-m": ("DarkIR", {"width": 32}),
-    "DarkIR-l": ("DarkIR", {"width": 64}),
-    "RetinexFormer": ("RetinexFormer", {}),
-}
 
 HEADER = "| generator | size | precision | kept | kept, checkpointed | peak | peak, checkpointed |"
 
@@ -69,12 +60,11 @@ def benchmark_memory(
 
 
 def _step(name: str, size: tuple[int, int], precision: str, batch: int, checkpointed: bool) -> Footprint:
-    cls, arguments = PUBLISHED[name]
     width, height = size
     terms = {"l1": L1(), "window": WindowL1(weight=0.5), "saturation": Saturation(weight=0.3)}
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Attribute")  # the task is not built by the command line
-        generator: Generator = getattr(generators, cls)(**arguments)
+        generator = published(name)
         task = EnhancementTask(generator, CompositeLoss(terms))
     generator.checkpoint_blocks(checkpointed)
     stride = generator.stride

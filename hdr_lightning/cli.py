@@ -7,12 +7,12 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser
 
 import hdr_lightning
-from hdr_lightning.errors import InputError, RunInterrupted, RunStopped
+from hdr_lightning.errors import InputError, PhotosFailed, RunInterrupted, RunStopped
 
 TRAINER_VERBS = {
     "fit": "train a generator on pairs of photos",
@@ -26,6 +26,10 @@ TRAINER_VERBS = {
 
 OWN_VERBS = {
     "enhance": ("hdr_lightning.enhance:enhance", "enhance photos with a checkpoint"),
+    "evaluate": ("hdr_lightning.evaluate:evaluate", "measure checkpoints and folders of pictures, and compare them"),
+    "export": ("hdr_lightning.export:export", "write a checkpoint in other formats, each checked"),
+    "report": ("hdr_lightning.report.page:report", "write the pages of evaluations and tests anew"),
+    "demo": ("hdr_lightning.demo:demo", "enhance photos on a page in the browser, on this machine alone"),
     "demo-data": ("hdr_lightning.data.rooms:write_demo_set", "render rooms to train on"),
     "fetch-weights": ("hdr_lightning.losses.networks:fetch_weights", "download what perceptual loss terms need"),
     "audit": ("hdr_lightning.data.audit:audit", "look for what is wrong with a data set"),
@@ -34,10 +38,15 @@ OWN_VERBS = {
     "shard": ("hdr_lightning.data.stream:shard", "write training pairs to a few large files, for streaming"),
     "fuse-brackets": ("hdr_lightning.data.sources.brackets:fuse_brackets", "make pairs of exposure brackets"),
     "write-manifest": ("hdr_lightning.data.sources.listing:write_manifest", "list the pairs of a public data set"),
-    "benchmark": ("hdr_lightning.benchmark:benchmark", "time generators beside the published code"),
+    "benchmark": ("hdr_lightning.benchmark:benchmark", "measure what generators cost, beside the published code"),
     "benchmark-data": ("hdr_lightning.benchmark_data:benchmark_data", "time how samples are read from photos"),
     "benchmark-guards": ("hdr_lightning.benchmark_guards:benchmark_guards", "time what watching a loss costs"),
     "benchmark-memory": ("hdr_lightning.benchmark_memory:benchmark_memory", "compute what training steps occupy"),
+    "benchmark-sizes": (
+        "hdr_lightning.benchmark_sizes:benchmark_sizes",
+        "time a photo whole, in strips, in tiles",
+    ),
+    "pareto": ("hdr_lightning.evaluation.pareto:pareto", "score evaluated networks and draw quality over cost"),
     "ablate": ("hdr_lightning.ablate:ablate", "train what a file varies, seed by seed, and compare"),
     "config": ("hdr_lightning.config:config", "compare and explain configurations, or make a schema for editors"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
@@ -45,15 +54,19 @@ OWN_VERBS = {
 """Verbs that are a function each: its typed arguments are the options."""
 
 POSITIONAL = {
-    "audit": "pairs",
-    "config": "words",
-    "enhance": "photos",
-    "fingerprint": "pairs",
-    "fuse-brackets": "folder",
-    "shard": "pairs",
-    "split": "pairs",
+    "audit": ("pairs", "manifest, or two folders"),
+    "config": ("words", "diff A.yaml B.yaml, explain A.yaml, or schema"),
+    "enhance": ("photos", "photos, folders or quoted patterns"),
+    "evaluate": ("contenders", "checkpoints, runs, exports, or folders of pictures; also as NAME=PATH"),
+    "export": ("checkpoint", "checkpoint, or run"),
+    "fingerprint": ("pairs", "manifest, or two folders"),
+    "fuse-brackets": ("folder", "brackets"),
+    "pareto": ("evaluations", "evaluation.json, or folders with some"),
+    "report": ("folders", "of evaluations or tests"),
+    "shard": ("pairs", "manifest, or two folders"),
+    "split": ("pairs", "manifest, or two folders"),
 }
-"""The argument of a verb that is given without its name."""
+"""The argument of a verb that is given without its name, and what it is."""
 
 
 class Parser(ArgumentParser):
@@ -79,8 +92,8 @@ def main(args: Sequence[str] | None = None) -> Any:
         What the verb made: for `fit`, `test` and the like the folder of the run, for others what their function gives.
 
     Raises:
-        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself, and with 75, 130
-            or 143 if a signal ended it.
+        SystemExit: with code 2 if what was given cannot be used, with code 1 if a run stopped itself or photos failed,
+            and with 75, 130 or 143 if a signal ended it.
     """
     words = list(sys.argv[1:] if args is None else args)
     verb = words[0] if words else "--help"
@@ -98,6 +111,9 @@ def main(args: Sequence[str] | None = None) -> Any:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except PhotosFailed as failed:
+        print(f"error: {failed}", file=sys.stderr)
+        raise SystemExit(1) from failed
     except RunStopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         raise SystemExit(1) from stop
@@ -129,20 +145,21 @@ def _run_function(verb: str, words: list[str]) -> Any:
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     parser = Parser(prog=f"hdr-lightning {verb}", description=OWN_VERBS[verb][1], allow_abbrev=False)
     parser.add_argument("-c", "--config", action="config", help="YAML file with options")
-    positional = POSITIONAL.get(verb)
+    positional, meaning = POSITIONAL.get(verb, ("", ""))
     if positional:
-        parser.add_argument(
-            positional,
-            nargs="+",
-            type=Path,
-            help={
-                "photos": "photos or folders",
-                "pairs": "manifest, or two folders",
-                "folder": "brackets",
-                "words": "diff A.yaml B.yaml, explain A.yaml, or schema",
-            }[positional],
-        )
+        parser.add_argument(positional, nargs="+", type=Path, help=meaning)
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    options = parser.instantiate(parser.parse_args(words))
+    options = parser.instantiate(parser.parse_args(_explicit(words, function)))
     options.pop("config", None)
     return function(**options.as_dict())
+
+
+def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:
+    """Give switches without a value, such as `--tta`, the value true; the next word may be a photo."""
+    kinds = get_type_hints(function)
+    switches = {f"--{name}" for name, kind in kinds.items() if kind is bool or bool in get_args(kind)}
+    following = [*words[1:], ""]
+    return [
+        f"{word}=true" if word in switches and after.lower() not in ("true", "false", "yes", "no") else word
+        for word, after in zip(words, following, strict=True)
+    ]

@@ -1,146 +1,137 @@
-"""Enhance photos with a trained generator."""
+"""Enhance photos with trained networks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import torch
-
-from hdr_lightning.data.files import (
-    PHOTO_SUFFIXES,
-    Photo,
-    make_folder,
-    output_name,
-    read_photo,
-    to_pixels,
-    to_tensor,
-    write_photo,
-)
-from hdr_lightning.data.sources.base import photos_below
-from hdr_lightning.errors import InputError
-from hdr_lightning.generators import Generator, edit
-from hdr_lightning.generators.loading import find_checkpoint, load_generator
-from hdr_lightning.generators.maps import bounded
+from hdr_lightning.data.ahead import PhotosAhead, Unreadable
+from hdr_lightning.data.files import make_folder
+from hdr_lightning.errors import InputError, PhotosFailed, RunInterrupted
+from hdr_lightning.inference.enhancer import Device, Enhancer, find_ensemble, load
+from hdr_lightning.inference.jobs import Job, plan
+from hdr_lightning.inference.journal import Journal, fingerprint
+from hdr_lightning.inference.settings import Editing, Method
+from hdr_lightning.inference.writing import PhotoWriting, comparison
 from hdr_lightning.progress import track
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
+from hdr_lightning.signals import SIGNALS
 
 
 def enhance(
     photos: Sequence[Path],
-    checkpoint: Path,
     output: Path,
+    checkpoint: Path | None = None,
+    ensemble: list[Path] | Path | None = None,
     device: Device = "auto",
     overwrite: bool = False,
-    modules: Sequence[str] = (),
+    dry_run: bool = False,
+    compare: bool = False,
+    tta: bool = False,
+    strength: float = 1.0,
+    sharpen: float = 0.0,
+    guard: bool = True,
+    method: Method = "auto",
     memory: float | None = None,
+    tile: int | None = None,
+    overlap: int = 64,
+    modules: Sequence[str] = (),
 ) -> list[Path]:
     """Enhance photos: same names, sizes, formats, bit depths, EXIF, XMP, colour profiles and transparency, elsewhere.
 
-    RAW files, which cannot be written, become TIFFs with 16 bits a channel.
-
-    A photo that cannot be enhanced is named at the end, and the others are done.
+    RAW files, which cannot be written, become TIFFs with 16 bits a channel. Interrupted, the same command goes on where
+    it stopped. A photo that cannot be enhanced is named at the end, and the others are done.
 
     Args:
-        photos: photos, or folders of photos, whose hidden files are left.
-        checkpoint: a checkpoint of `fit`, the folder of its run, or a folder of runs, of which the newest is taken.
+        photos: photos; folders of photos, whose hidden files are left; or quoted patterns such as 'photos/**/*.jpg'.
         output: folder for the enhanced photos; made if needed.
+        checkpoint: a checkpoint of `fit`, the folder of its run, a folder of runs, of which the newest is taken, or an
+            export.
+        ensemble: several of these, whose results are averaged, in place of `checkpoint`; or one folder of runs, such as
+            folds, of which the best of every run is taken.
         device: where to compute; auto takes a GPU if there is one.
-        overwrite: whether photos that are in the output folder already may be replaced.
+        overwrite: whether photos in the output folder that are not what would be made may be replaced.
+        dry_run: only tell what would be done.
+        compare: whether pictures of source and result side by side are written to `compare` in the output folder.
+        tta: whether the results of the eight flips and quarter turns are averaged; takes eight times as long.
+        strength: share of the result in a blend with the source: 0 is the source, 1 the result.
+        sharpen: amount of a light unsharp mask: 0 is none, 1 strong.
+        guard: whether results are refused that cannot be an edit of their photo.
+        method: how a photo passes the network: whole, in strips with the same result in less memory, or in overlapping
+            tiles; auto takes the first that fits.
+        memory: gigabytes (10^9 bytes) to work in; what is free if nothing is given.
+        tile: side of a tile in pixels; the largest that fits if nothing is given.
+        overlap: pixels that tiles share.
         modules: Python modules to import first, if the generator is your own.
-        memory: gigabytes to work in on a CPU; features of photos that need more go to temporary files, with the same
-            result. Without it the memory is not limited.
 
     Returns:
-        The photos written.
+        The enhanced photos, those of an earlier run among them.
 
     Raises:
-        InputError: if there is nothing to do, an output is there already or would replace its input, the checkpoint is
-            none, or a photo could not be enhanced.
+        InputError: if there is nothing to do, an output is there already or would replace its input, or the checkpoint
+            is none.
+        PhotosFailed: if a photo could not be enhanced.
+        RunInterrupted: if a signal ended it.
     """
-    jobs = _plan(photos, output, overwrite)
-    path = find_checkpoint(checkpoint)
-    generator = load_generator(path, modules)
+    editing = Editing(method, memory, tile, overlap, tta, strength, sharpen, guard)
+    jobs = plan(photos, output)
+    models = _models(checkpoint, ensemble)
+    enhancer = load(models, device, editing, modules)
+    journal = Journal(output, editing, fingerprint(enhancer.models, models))
+    folder = output / "compare" if compare else None
+    left = set(journal.left(jobs, overwrite))
+    todo = [job for job in jobs if job in left or (folder and not comparison(folder, job, output).exists())]
+    _tell(jobs, todo, enhancer, models)
+    if dry_run:
+        print("\n".join(f"{source} -> {target}" for source, target in todo))
+        return []
     make_folder(output)
-    chosen = _choose(device)
-    generator.to(chosen)
-    print(f"{len(jobs)} photos with {type(generator).__name__} of {path} on {chosen}")
-    renamed = sum(source.suffix != target.suffix for source, target in jobs)
+    if todo:
+        _work(enhancer, todo, PhotoWriting(journal, folder), len(jobs))
+    return [job.target for job in jobs]
+
+
+def _models(checkpoint: Path | None, ensemble: list[Path] | Path | None) -> list[Path]:
+    if (checkpoint is None) == (ensemble is None):
+        raise InputError("expected either --checkpoint or --ensemble, to say which network enhances the photos")
+    return find_ensemble(ensemble) if ensemble is not None else [checkpoint] if checkpoint is not None else []
+
+
+def _tell(jobs: Sequence[Job], todo: Sequence[Job], enhancer: Enhancer, models: Sequence[Path]) -> None:
+    """Say what is about to happen."""
+    done = f", {len(jobs) - len(todo)} of {len(jobs)} are done already" if len(todo) < len(jobs) else ""
+    kinds = " and ".join(sorted({type(model).__name__ for model in enhancer.models}))
+    several = f"the average of {len(models)} networks, " if len(models) > 1 else ""
+    print(f"{len(todo)} photos with {several}{kinds} of {', '.join(map(str, models))} on {enhancer.device}{done}")
+    renamed = sum(source.suffix != target.suffix for source, target in todo)
     if renamed:
         print(f"{renamed} of them are RAW and become TIFFs with 16 bits a channel (.tif)")
 
-    failures: list[str] = []
-    for source, target in track(jobs, "enhancing", len(jobs)):
+
+def _work(enhancer: Enhancer, todo: Sequence[Job], writing: PhotoWriting, total: int) -> None:
+    """Enhance photos, and tell how it went."""
+    ahead = PhotosAhead([job.source for job in todo])
+    with SIGNALS.listening():
         try:
-            with bounded(memory):
-                write_photo(target, enhance_photo(generator, read_photo(source)))
-        except InputError as error:
-            failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")
-    if failures:
-        raise InputError(f"{len(failures)} of {len(jobs)} photos were not enhanced:\n  " + "\n  ".join(failures))
-    return [target for _, target in jobs]
-
-
-def enhance_photo(generator: Generator, photo: Photo) -> Photo:
-    """Enhance one photo on the device of the generator.
-
-    Raises:
-        InputError: if the result is not finite, or there is not enough memory.
-    """
-    device = next(generator.parameters()).device
-    image = to_tensor(photo.pixels)[None]
-    try:
-        with torch.inference_mode():
-            result = edit(generator, image.to(device))[0].cpu()
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if "memory" not in str(error):
-            raise
-        raise InputError(
-            f"{image.shape[-1]} x {image.shape[-2]} pixels do not fit the memory of {device} with this generator: "
-            "give --memory with --device cpu, or make the photo smaller"
-        ) from None
-    broken = int((~result.isfinite()).sum())
-    if broken:
-        raise InputError(f"the generator made {broken} values that are not finite: do not use this checkpoint")
-    return replace(photo, pixels=to_pixels(result, photo.pixels.dtype))
-
-
-def _plan(photos: Sequence[Path], output: Path, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Pair each photo with the file that it becomes; refuse what would be lost."""
-    jobs = [(source, output / output_name(name)) for path in photos for source, name in _expand(path, output)]
-    taken: dict[Path, Path] = {}
-    for source, target in jobs:
-        if target.exists() and target.samefile(source):
-            raise InputError(f"{source} would be written onto itself: choose another --output than its own folder")
-        if target in taken:
-            raise InputError(
-                f"{taken[target]} and {source} would both become {target}: enhance them one after the other"
-            )
-        if target.exists() and not overwrite:
-            raise InputError(f"{target} is there already: choose another --output, or replace it with --overwrite=true")
-        taken[target] = source
-    return jobs
-
-
-def _expand(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """A photo, or the photos below a folder (hidden ones are none), with the name that each keeps."""
-    if path.is_file():
-        yield path, Path(path.name)
-        return
-    if not path.is_dir():
-        raise InputError(f"{path}: there is no such photo or folder")
-    own = path.resolve() in output.resolve().parents  # what an earlier run wrote below the folder is no input
-    photos = [file for file in photos_below(path) if not (own and output.resolve() in file.resolve().parents)]
-    if not photos:
-        raise InputError(f"{path}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
-    yield from ((photo, photo.relative_to(path)) for photo in photos)
-
-
-def _choose(device: Device) -> torch.device:
-    if device != "auto":
-        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not available[device]:
-            raise InputError(f"--device {device}: there is none on this machine; --device auto takes what there is")
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+            for job, opened in zip(todo, track(ahead, "enhancing", len(todo)), strict=True):
+                if isinstance(opened, Unreadable):
+                    writing.fail(opened.path, opened.error)
+                    continue
+                began = time.monotonic()
+                try:
+                    edited = enhancer.edit(opened.image)
+                except InputError as error:
+                    writing.fail(opened.path, error)
+                    continue
+                writing.write(job, opened, edited, time.monotonic() - began)
+        except RunInterrupted as interrupt:
+            SIGNALS.defer()  # what is being written is finished
+            writing.finish()
+            done = total - len(todo) + writing.done
+            raise RunInterrupted(
+                f"{done} of {total} photos are done; the same command goes on", interrupt.code
+            ) from None
+        finally:
+            writing.finish()
+    writing.times.waited += ahead.waited
+    print(f"{writing.done} photos: {writing.times}")
+    if writing.failures:
+        raise PhotosFailed(len(todo), writing.failures)

@@ -1,5 +1,7 @@
 """The errors that a user can act on: the command line prints them in one line, without a traceback."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """What was given cannot be used; the message says what was expected, what came and what to do."""
@@ -19,3 +21,16 @@ class RunInterrupted(RuntimeError):  # noqa: N818 - neither is this
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class PhotosFailed(RuntimeError):  # noqa: N818 - the others are done
+    """Some photos could not be enhanced.
+
+    Args:
+        photos: how many were tried.
+        failures: what went wrong, a line a photo.
+    """
+
+    def __init__(self, photos: int, failures: Sequence[str]) -> None:
+        lines = "\n  ".join(failures)
+        super().__init__(f"{len(failures)} of {photos} photos were not enhanced; the others are done:\n  {lines}")

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.ledger import WEIGHTS, emptied, without_memory
 from hdr_lightning.memory import (
     ACTIVATIONS,
     BACKWARD,
@@ -19,15 +20,12 @@ from hdr_lightning.memory import (
     LOSS,
     METRICS,
     OPTIMISER,
-    WEIGHTS,
     Footprint,
     blank_pair,
-    emptied,
     measure_evaluation,
     measure_step,
     parse_size,
     split_precision,
-    without_memory,
 )
 from hdr_lightning.progress import track
 from hdr_lightning.task import EnhancementTask

@@ -103,16 +103,10 @@ class EvenPasses(LightningModule):
     def on_test_start(self) -> None:
         self._count(self.trainer.num_test_batches)
 
-    def on_predict_start(self) -> None:
-        self._count(self.trainer.num_predict_batches)
-
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._keep_pace(batch_idx)
 
     def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._keep_pace(batch_idx)
-
-    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._keep_pace(batch_idx)
 
     def _count(self, batches: Sequence[int | float]) -> None:

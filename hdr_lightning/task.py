@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,12 +16,15 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from hdr_lightning.data.ahead import Opened, Unreadable
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.generators import Generator, SideGenerator, edit
 from hdr_lightning.generators.weights import load_weights
+from hdr_lightning.inference.enhancer import Edited, Enhancer
+from hdr_lightning.inference.settings import Editing
 from hdr_lightning.losses import CompositeLoss
-from hdr_lightning.metrics import METRICS, PhotoMean, PhotoMeans, faults, gather, measure
+from hdr_lightning.metrics import METRICS, THOROUGH, PhotoMean, PhotoMeans, faults, gather, measure, measure_thoroughly
 from hdr_lightning.schedule import Schedule, WarmupCosine
 from hdr_lightning.sharding import EvenPasses, ShardedStrategy, clip_gradients, gather_by_block, shard
 
@@ -33,7 +37,8 @@ class Evaluated(TypedDict):
 
     Attributes:
         prediction: what the generator made, not clamped.
-        metrics: of the prediction against the target, one number a photo.
+        metrics: of the prediction against the target, one number a photo: those of validation, or more in a test, where
+            not a number says that a photo has no such thing.
         untouched: of the source against the target, in a test.
         faults: why a photo is left out of every mean, by its place in the batch; nothing for sound ones.
     """
@@ -100,19 +105,19 @@ class EnhancementTask(EvenPasses):
         self.side_weight = side_weight
         self.checkpoint_blocks = checkpoint_blocks
         self.compile_blocks = compile
+        self.editing = Editing()  # of `predict`; set by `callbacks.PhotoWriter`
         self._configured = False
         self.means = PhotoMeans((*METRICS, "loss"))
-        self.untouched_means = PhotoMeans(METRICS)
+        self.tested_means = PhotoMeans(THOROUGH)
+        self.untouched_means = PhotoMeans(THOROUGH)
         self._left_out: list[tuple[str, str]] = []
         self.gradient_norm: Tensor | None = None  # set by `callbacks.GradientGuard`, so that it is computed once
         self.rate_factor = 1.0  # of the whole schedule; lowered by `callbacks.RollBack`
 
     def forward(self, source: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Enhance pictures of any size."""
-        if self.compile_blocks and not torch.is_grad_enabled():  # photos have all sizes, and are worked on in tiles
-            with torch.compiler.set_stance("force_eager"):
-                return edit(self.generator, source)
-        return edit(self.generator, source)
+        with _uncompiled(self.compile_blocks and not torch.is_grad_enabled()):
+            return edit(self.generator, source)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
@@ -168,21 +173,28 @@ class EnhancementTask(EvenPasses):
         return self._evaluate(pair)
 
     def test_step(self, pair: Pair, batch_idx: int) -> Evaluated:
-        evaluated = self._evaluate(pair)
-        untouched = measure(pair.source, pair.target)
+        evaluated = self._evaluate(pair, measure_thoroughly)
+        untouched = measure_thoroughly(pair.source, pair.target)
+        self.tested_means.update(evaluated["metrics"], self._sound(evaluated))
         self.untouched_means.update(untouched, self._sound(evaluated))
         return {**evaluated, "untouched": untouched}
 
-    def predict_step(self, pair: Pair, batch_idx: int) -> Tensor:
-        return self(pair.input)
+    def predict_step(self, opened: Opened | Unreadable, batch_idx: int) -> Edited | InputError:
+        if isinstance(opened, Unreadable):
+            return opened.error
+        try:
+            with _uncompiled(self.compile_blocks):
+                return Enhancer([self.generator], self.device, self.editing).edit(opened.image)
+        except InputError as error:
+            return error
 
-    def _evaluate(self, pair: Pair) -> Evaluated:
+    def _evaluate(self, pair: Pair, gauge: Callable[[Tensor, Tensor], dict[str, Tensor]] = measure) -> Evaluated:
         prediction = self(pair.input).float()
         finite = prediction.where(prediction.isfinite(), 0)  # a loss may index by values, and end a GPU's process
-        metrics = measure(finite, pair.target)
+        metrics = gauge(finite, pair.target)
         photos = zip(finite, pair.target, pair.source, strict=True)
         losses = [self.loss(*(picture[None] for picture in photo)) for photo in photos]
-        values = {**metrics, "loss": torch.stack([loss.total for loss in losses])}
+        values = {**{name: metrics[name] for name in METRICS}, "loss": torch.stack([loss.total for loss in losses])}
         parts = {name: torch.stack([loss.parts[name] for loss in losses]) for name in self.loss.terms}
         found = faults(prediction, {**values, **{f'the loss term "{name}"': part for name, part in parts.items()}})
         evaluated: Evaluated = {"prediction": prediction, "metrics": metrics, "untouched": None, "faults": found}
@@ -200,10 +212,11 @@ class EnhancementTask(EvenPasses):
         self.means.reset()
 
     def on_test_epoch_end(self) -> None:
-        self._log_means("test", self.means.compute())
+        found, tested = self.means.compute(), self.tested_means.compute()
+        self._log_means("test", found._replace(means=tested.means | found.means))
         self._log_all("test/untouched", self.untouched_means.compute().means)
-        self.means.reset()
-        self.untouched_means.reset()
+        for means in (self.means, self.tested_means, self.untouched_means):
+            means.reset()
 
     def _log_means(self, prefix: str, found: PhotoMean) -> None:
         left_out, self._left_out = sorted(gather(self._left_out)), []
@@ -263,6 +276,11 @@ class EnhancementTask(EvenPasses):
             self.rates.optimizer.param_groups, self.rates.base_lrs, self.rates.lr_lambdas, strict=True
         ):
             group["lr"] = rate * share(self.rates.last_epoch)
+
+
+def _uncompiled(on: bool) -> AbstractContextManager[object]:
+    """Run compiled blocks as they are: photos have all sizes, and are worked on in tiles."""
+    return torch.compiler.set_stance("force_eager") if on else nullcontext()
 
 
 def _try(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> None:

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from hdr_lightning import callbacks
 from hdr_lightning.callbacks.flags import FLAGS
@@ -34,7 +35,7 @@ from hdr_lightning.plan import Settings, plan
 from hdr_lightning.progress import watched_live
 from hdr_lightning.run_folder import NamedRun, claim_folder
 from hdr_lightning.run_log import RunLog
-from hdr_lightning.sharding import read_progress, refuse_layout, refuse_strategy
+from hdr_lightning.sharding import ShardedStrategy, read_progress, refuse_layout, refuse_strategy
 from hdr_lightning.signals import SIGNALS
 from hdr_lightning.task import EnhancementTask
 
@@ -175,6 +176,8 @@ class EnhancementCLI(LightningCLI):
         parser.link_arguments("allow", "loss_check.allow")
         parser.add_lightning_class_args(callbacks.Previews, "previews")
         parser.add_lightning_class_args(callbacks.Report, "report")
+        if self.verb == "predict":
+            parser.add_lightning_class_args(callbacks.PhotoWriter, "enhance")
         for flag in FLAGS:
             parser.add_lightning_class_args(flag, f"flags.{flag.name}")
         parser.set_defaults(
@@ -197,6 +200,8 @@ class EnhancementCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand != "plan":
             parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})  # they are written, and would fill the memory
         if subcommand == "test":
             parser.set_defaults({"verbose": False})  # the report prints its own table
         return parser
@@ -286,13 +291,15 @@ class EnhancementCLI(LightningCLI):
             own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
-        if self.verb == "predict":
-            own += [callbacks.PhotoWriter()]
         if config.enable_progress_bar is not False and not watched_live():
             own += [callbacks.LineProgress()]
         config.callbacks = [*(config.callbacks or []), *own]
         config.plugins = [*(config.plugins or []), CheckpointWriter()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        if self.verb == "predict" and isinstance(trainer.strategy, ShardedStrategy | DeepSpeedStrategy):
+            raise InputError(
+                "predict enhances on every device by itself, with all weights: set trainer.strategy to ddp or auto"
+            )
         environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment):
             environment.auto_requeue = False  # which saves in the middle of a step; the scripts of jobs/ do it
@@ -353,6 +360,7 @@ def hush() -> None:
         "The `srun` command is available",  # whoever has SLURM may well train without it
         "Checkpoint directory .* exists and is not empty",  # of a run that goes on
         "It is recommended to use .*sync_dist=True",  # what is logged so is the same on all ranks, or of the first
+        "Total length of `.*` across ranks is zero",  # of photos that `predict` has still to enhance
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged, too
     ):
         warnings.filterwarnings("ignore", message)

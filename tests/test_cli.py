@@ -86,7 +86,7 @@ def test_unknown_keys_are_refused_by_name(words, key, capsys):
         (["fit", *TINY, "--model.generator=NoSuchNet"], "NoSuchNet"),
         (["fit", "--config=none.yaml"], "none.yaml"),
         (["demo-data", "--output=x", "--number=many"], "many"),
-        (["enhance", "a.jpg"], "checkpoint"),
+        (["enhance", "a.jpg"], "output"),
     ],
 )
 def test_wrong_values_are_refused(words, message, capsys):

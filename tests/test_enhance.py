@@ -8,10 +8,10 @@ from PIL import ExifTags, Image
 
 from hdr_lightning.cli import main
 from hdr_lightning.data.files import read_photo, to_pixels, to_tensor
-from hdr_lightning.enhance import enhance_photo
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, NAFNet
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
+from hdr_lightning.inference import Enhancer
 
 
 def enhance(*photos, checkpoint, output, **options):
@@ -19,11 +19,16 @@ def enhance(*photos, checkpoint, output, **options):
     return main(["enhance", *map(str, photos), "--checkpoint", str(checkpoint), "--output", str(output), *words])
 
 
-def refusal(capsys, *photos, **options):
+def refusal(capsys, *photos, code=2, **options):
     with pytest.raises(SystemExit) as leave:
         enhance(*photos, **options)
-    assert leave.value.code == 2
+    assert leave.value.code == code
     return capsys.readouterr().err
+
+
+def photos_in(folder):
+    """Names of the photos of an output folder."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".jsonl"]
 
 
 def test_a_photo_of_any_size_is_what_the_generator_makes_of_it(checkpoint, photo, tmp_path):
@@ -73,7 +78,7 @@ def test_hidden_files_of_a_folder_are_no_photos_unless_they_are_named(checkpoint
     (tmp_path / "in" / "._a.png").write_bytes(b"what macOS leaves")
     hidden = photo("in/.b.png")
     enhance(tmp_path / "in", checkpoint=checkpoint, output=tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert photos_in(tmp_path / "out") == ["a.png"]
     enhance(hidden, checkpoint=checkpoint, output=tmp_path / "out")
     assert (tmp_path / "out" / ".b.png").is_file()
 
@@ -123,18 +128,18 @@ class TestRefused:
     def test_a_damaged_photo_does_not_stop_the_others(self, checkpoint, photo, tmp_path, capsys):
         good, bad = photo("good.png"), photo("bad.png")
         bad.write_bytes(bad.read_bytes()[:200])
-        err = refusal(capsys, bad, good, checkpoint=checkpoint, output=tmp_path / "out")
+        err = refusal(capsys, bad, good, code=1, checkpoint=checkpoint, output=tmp_path / "out")
         assert "1 of 2 photos were not enhanced" in err
         assert "bad.png: the photo cannot be read" in err
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+        assert photos_in(tmp_path / "out") == ["good.png"]
 
     def test_a_name_that_is_too_long_does_not_stop_the_others(self, checkpoint, photo, tmp_path, capsys):
         """The longest that a file may have leaves no room for the name that is written first."""
         long = photo(f"{'a' * 251}.png")
-        err = refusal(capsys, long, photo("good.png"), checkpoint=checkpoint, output=tmp_path / "out")
+        err = refusal(capsys, long, photo("good.png"), code=1, checkpoint=checkpoint, output=tmp_path / "out")
         assert "1 of 2 photos were not enhanced" in err
         assert "cannot be written" in err
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+        assert photos_in(tmp_path / "out") == ["good.png"]
 
     def test_an_output_that_is_a_file(self, checkpoint, photo, tmp_path, capsys):
         (tmp_path / "out").write_text("")
@@ -266,15 +271,19 @@ class Broken(Generator):
         return image * self.value
 
 
-def test_an_output_that_is_not_finite_is_refused(photo):
-    with pytest.raises(InputError, match="values that are not finite"):
-        enhance_photo(Broken(torch.nan), read_photo(photo()))
+def enhancer(value):
+    return Enhancer([Broken(value)], torch.device("cpu"))
 
 
-def test_too_little_memory_is_told(photo, monkeypatch):
+def test_an_output_that_is_not_finite_is_refused():
+    with pytest.raises(InputError, match="values are not finite"):
+        enhancer(torch.nan).edit(torch.rand(3, 24, 32))
+
+
+def test_too_little_memory_is_told(monkeypatch):
     def fail(*_):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(Broken, "forward", fail)
-    with pytest.raises(InputError, match="32 x 24 pixels do not fit the memory of cpu"):
-        enhance_photo(Broken(1.0), read_photo(photo()))
+    with pytest.raises(InputError, match="32 x 24 pixels .*do not fit the memory of cpu"):
+        enhancer(1.0).edit(torch.rand(3, 24, 32))

@@ -10,7 +10,7 @@ import hdr_lightning
 PACKAGE = Path(hdr_lightning.__file__).parent
 
 FLOORS = [
-    {"errors", "progress"},
+    {"errors", "ledger", "progress"},
     {"credentials", "signals"},
     {"tensors"},  # files of weights, for generators and losses
     {"image"},
@@ -23,7 +23,18 @@ FLOORS = [
     {"run_folder", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
-    {"training", "enhance", "benchmark", "benchmark_data", "benchmark_guards", "benchmark_memory"},
+    {
+        "training",
+        "demo",
+        "enhance",
+        "evaluate",
+        "export",
+        "benchmark",
+        "benchmark_data",
+        "benchmark_guards",
+        "benchmark_memory",
+        "benchmark_sizes",
+    },
     {"ablation", "config"},
     {"ablate"},
     {"cli"},

@@ -5,16 +5,13 @@ import torch
 
 from hdr_lightning import generators
 from hdr_lightning.benchmark import kept_bytes
+from hdr_lightning.ledger import AsOnGPU, Ledger, emptied, without_memory
 from hdr_lightning.losses import L1, VGG, CompositeLoss, Saturation, WindowL1
 from hdr_lightning.memory import (
-    AsOnGPU,
-    Ledger,
     blank_pair,
-    emptied,
     measure_evaluation,
     measure_step,
     split_precision,
-    without_memory,
 )
 from hdr_lightning.task import EnhancementTask
 

@@ -14,8 +14,8 @@ from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.stages import Stage
 from hdr_lightning.errors import RunStopped
 from hdr_lightning.generators import NAFNet
+from hdr_lightning.ledger import emptied, without_memory
 from hdr_lightning.losses import L1, CompositeLoss
-from hdr_lightning.memory import emptied, without_memory
 from hdr_lightning.plan import Plan, Row, Settings, reduced, verdict
 from hdr_lightning.task import EnhancementTask
 

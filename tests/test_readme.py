@@ -17,6 +17,7 @@ SHRINK = {
     + ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1", "--trainer.precision=32-true"],
     "check-loss": ["--data.crop=16"],
     "benchmark-memory": ["--names=[NAFNet-32]", "--sizes=[64x64]"],
+    "export": ["--formats=[safetensors]", "--number=1"],
     "plan": ["--data.crop=16", "--photo=96x64"],
     "test": ["--data.workers=0", "--trainer.precision=32-true"],
 }
@@ -28,6 +29,11 @@ def commands():
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     lines = [line for block in blocks for line in block.strip().splitlines()]
     return [line.split("hdr-lightning ", 1)[1] for line in lines if "hdr-lightning " in line]
+
+
+def examples():
+    """The README's Python."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -61,7 +67,11 @@ def test_every_command_runs(clone, monkeypatch, capsys):
         inner(words)
         monkeypatch.setattr(cli, "main", inner)
     assert (clone / "runs" / "demo" / "test_0" / "report.html").is_file()
-    assert len(list((clone / "my_photos_enhanced").iterdir())) == 12
+    shutil.copy(clone / "my_photos" / "00000.png", clone / "photo.png")
+    for example in examples():
+        exec(compile(example, "README.md", "exec"), {})
+    assert (clone / "enhanced.png").read_bytes() == (clone / "my_photos_enhanced" / "00000.png").read_bytes()
+    assert len(list((clone / "my_photos_enhanced").glob("*.png"))) == 12
 
 
 def test_configurations_are_listed():

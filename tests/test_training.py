@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
+from photo_tables import measured
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -221,17 +222,18 @@ def tested(trained, options):
 
 class TestTest:
     def test_the_report_has_table_pictures_and_page(self, tested):
-        rows = table(tested / "photos.csv")
+        rows = measured(tested)
         assert len(rows) == 5
-        assert all((tested / row["pictures"]).is_file() for row in rows)
+        assert all((tested / row["picture"]).is_file() for row in rows)
         page = (tested / "report.html").read_text()
-        assert page.count("data:image/jpeg;base64,") == 5
+        data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+        assert {row[name] for row in rows for name in ("picture", "untouched_picture")} <= data["pictures"].keys()
         assert "http" not in page.replace("http-equiv", "")
         assert "train/loss" in page
 
     def test_metrics_equal_scikit_image(self, tested, demo):
         """Of the untouched photos, which are on disk: mean per photo, then over photos."""
-        rows = {row["photo"]: row for row in table(tested / "photos.csv")}
+        rows = {row["photo"]: row for row in measured(tested)}
         for pair in read_pairs(demo)[:5]:
             source, target = (read_photo(path).pixels / 255 for path in (pair.source, pair.target))
             assert float(rows[pair.name]["untouched_psnr"]) == pytest.approx(
@@ -248,14 +250,14 @@ class TestTest:
         main(
             ["enhance", *(str(pair.source) for pair in pairs), "--checkpoint", str(trained), "--output", str(tmp_path)]
         )
-        rows = {row["photo"]: row for row in table(tested / "photos.csv")}
+        rows = {row["photo"]: row for row in measured(tested)}
         for pair in pairs:
             output, target = (read_photo(path).pixels / 255 for path in (tmp_path / pair.source.name, pair.target))
             expected = peak_signal_noise_ratio(target, output, data_range=1)
             assert float(rows[pair.name]["psnr"]) == pytest.approx(expected, abs=0.05)
 
     def test_means_are_means_over_photos(self, tested):
-        rows = table(tested / "photos.csv")
+        rows = measured(tested)
         logged = table(tested / "metrics.csv")[-1]
         for name in ("l1", "psnr", "ssim"):
             mean = sum(float(row[name]) for row in rows) / len(rows)
@@ -281,7 +283,7 @@ class TestTest:
     def test_a_split_file_decides_and_a_changed_photo_is_refused(self, trained, options, demo, capsys):
         words = ["test", *options, f"--ckpt_path={trained}"]
         split = main(["split", str(demo), "--test=3", "--validation=0.3", f"--output={demo.parent / 'once.json'}"])
-        assert len(table(main([*words, f"--data.split={split}"]) / "photos.csv")) == 3
+        assert len(measured(main([*words, f"--data.split={split}"]))) == 3
         photo = read_pairs(demo)[1].target
         before = photo.read_bytes()
         photo.write_bytes(before + b"\0")
@@ -313,7 +315,7 @@ class TestTest:
 def test_predict_writes_what_enhance_writes(trained, options, demo, tmp_path):
     folder = main(["predict", *options, f"--ckpt_path={trained}", f"--data.photos={demo.parent / 'source'}"])
     main(["enhance", str(demo.parent / "source"), "--checkpoint", str(trained), "--output", str(tmp_path)])
-    written = sorted(path.name for path in (folder / "photos").iterdir())
+    written = sorted(path.name for path in (folder / "photos").glob("*.png"))
     assert written == sorted(path.name for path in (demo.parent / "source").iterdir())
     for name in written:
         assert (read_photo(folder / "photos" / name).pixels == read_photo(tmp_path / name).pixels).all()
@@ -742,8 +744,11 @@ def test_two_processes_measure_as_one(here, options, trained):
     before = set(alone.parent.iterdir())
     run_apart(command)
     (together,) = set(alone.parent.iterdir()) - before
-    rows, others = (sorted(table(folder / "photos.csv"), key=lambda row: row["photo"]) for folder in (alone, together))
+    rows, others = (sorted(measured(folder), key=lambda row: row["photo"]) for folder in (alone, together))
     assert len(others) == 7
+    pictures = {row[name] for row in others for name in ("picture", "untouched_picture")}
+    assert len(pictures) == 14
+    assert all((together / picture).is_file() for picture in pictures)
     for name in ("photo", "psnr", "untouched_ssim"):
         assert [row[name] for row in rows] == [row[name] for row in others]
     first, second = (table(folder / "metrics.csv")[-1] for folder in (alone, together))

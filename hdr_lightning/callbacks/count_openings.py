@@ -18,20 +18,35 @@ class CountOpenings(Callback):
         run = Path(trainer.log_dir or "").name  # asks all ranks
         if not trainer.is_global_zero:
             return
-        book = Path(trainer.default_root_dir) / "test_openings.csv"
-        new = not book.is_file()
-        with book.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["when", "run", "checkpoint"])
-            writer.writerow([datetime.now(timezone.utc).isoformat(timespec="seconds"), run, trainer.ckpt_path])
-        with book.open(newline="", encoding="utf-8") as file:
-            self._number = sum(1 for _ in csv.reader(file)) - 1
-        rank_zero_info(f"the test set is opened for the {_ordinal(self._number)} time here: {book}")
+        self._number = record_opening(Path(trainer.default_root_dir), run, str(trainer.ckpt_path or ""))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             pl_module.log("test/openings", float(self._number), rank_zero_only=True)
+
+
+def record_opening(root: Path, run: str, checkpoint: str) -> int:
+    """Write down that the test set is opened.
+
+    Args:
+        root: folder of the runs.
+        run: by which.
+        checkpoint: what is measured.
+
+    Returns:
+        How often that was, now included.
+    """
+    book = root / "test_openings.csv"
+    new = not book.is_file()
+    with book.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["when", "run", "checkpoint"])
+        writer.writerow([datetime.now(timezone.utc).isoformat(timespec="seconds"), run, checkpoint])
+    with book.open(newline="", encoding="utf-8") as file:
+        number = sum(1 for _ in csv.reader(file)) - 1
+    rank_zero_info(f"the test set is opened for the {_ordinal(number)} time here: {book}")
+    return number
 
 
 def _ordinal(number: int) -> str:

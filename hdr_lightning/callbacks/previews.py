@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float, UInt8
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from hdr_lightning.data.files import to_pixels
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.metrics import gather
-
-MAGENTA = (255, 0, 255)
+from hdr_lightning.report.pictures import marked, thumbnail
 
 
 class Previews(Callback):
@@ -94,23 +90,6 @@ def side_by_side(images: list[Tensor], height: int, gap: int = 6) -> Image.Image
         sheet.paste(picture, (left, 0))
         left += picture.width + gap
     return sheet
-
-
-def marked(image: Float[Tensor, "3 h w"], small: Image.Image) -> Image.Image:
-    """Colour what shows a value that is not finite, however much smaller than the picture."""
-    broken = (~image.isfinite()).any(dim=0)
-    if broken.any():
-        mask = F.adaptive_max_pool2d(broken[None].float(), (small.height, small.width))
-        mask = F.max_pool2d(mask, 5, stride=1, padding=2)[0]  # a JPEG loses the colour of a single pixel
-        small.paste(MAGENTA, mask=Image.fromarray((mask.cpu().numpy() * 255).astype(np.uint8)))
-    return small
-
-
-def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], height: int) -> Image.Image:
-    """A smaller copy, at most `height` high."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((image.width, height), Image.Resampling.LANCZOS)
-    return image
 
 
 def stack(rows: list[Image.Image], gap: int = 6) -> Image.Image:

@@ -1,55 +1,32 @@
-"""What a test shows: a table, pictures, and one HTML page to look at."""
+"""What a test shows: tables, pictures, and one HTML page to look at."""
 
-import base64
-import csv
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 import hdr_lightning
-from hdr_lightning.callbacks.previews import side_by_side
-from hdr_lightning.data.files import writing
+from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Pair
-from hdr_lightning.metrics import METRICS, gather
+from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, EvaluatedPhoto, Evaluation
+from hdr_lightning.evaluation.table import Measured, Row, tabulate
+from hdr_lightning.generators import Generator
+from hdr_lightning.metrics import gather
+from hdr_lightning.report.dashboard import log_to_wandb
+from hdr_lightning.report.gallery import Gallery
+from hdr_lightning.report.page import write_report
+from hdr_lightning.report.summary import sound_values
 from hdr_lightning.task import EnhancementTask
-
-TITLES = {"l1": "L1", "psnr": "PSNR (dB)", "ssim": "SSIM", "ciede2000": "CIEDE2000"}
-DIGITS = {"l1": 4, "psnr": 2, "ssim": 4, "ciede2000": 2}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One photo of the test.
-
-    Attributes:
-        name: the photo.
-        size: height and width of the photo in pixels.
-        output: metrics of what the generator made.
-        untouched: metrics of the source as it is.
-        fault: why it is left out of the means; empty for a sound photo.
-        pictures: where the two and the target are shown, without suffix, from the run folder.
-    """
-
-    name: str
-    size: tuple[int, int]
-    output: dict[str, float]
-    untouched: dict[str, float]
-    pictures: str
-    fault: str = ""
-
-    @property
-    def gain(self) -> float:
-        """Gain of PSNR in dB."""
-        return self.output["psnr"] - self.untouched["psnr"]
 
 
 class Report(Callback):
-    """Write `photos.csv`, `pictures/` and `report.html` into the run folder of a test, and print the means.
+    """Write `report.html`, `report.md`, `photos.csv` and `pictures/` into the run folder of a test, print the means.
+
+    With a W&B logger, the tables and the page go to the dashboard, too.
 
     Args:
         gallery: how many photos the page shows: those that gain least and most, half and half.
@@ -60,13 +37,14 @@ class Report(Callback):
         self.gallery = gallery
         self.height = height
         self._rows: list[Row] = []
-        self._folder = Path()
+        self._groups: dict[str, str] = {}
+        self._gallery = Gallery(Path())
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = trainer.log_dir
         assert folder is not None
-        self._folder = Path(folder)
-        (self._folder / "pictures").mkdir(parents=True, exist_ok=True)
+        self._gallery = Gallery(Path(folder), self.height, self.gallery)
+        self._groups = _groups(getattr(trainer, "datamodule", None))
         self._rows = []
 
     def on_test_batch_end(
@@ -78,137 +56,86 @@ class Report(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        contender = type(_generator(pl_module)).__name__
         for index, name in enumerate(batch.name):
-            size = (batch.target.shape[-2], batch.target.shape[-1])
-            images = [batch.source[index], outputs["prediction"][index], batch.target[index]]
-            picture = f"pictures/{trainer.global_rank}_{len(self._rows):05d}"
-            side_by_side(images, self.height).save(self._folder / f"{picture}.jpg", quality=92)
-            self._rows.append(
-                Row(
-                    name,
-                    size,
-                    _pick(outputs["metrics"], index),
-                    _pick(outputs["untouched"], index),
-                    picture,
-                    outputs["faults"].get(index, ""),
-                )
+            source, output, target = (
+                image[index].float().cpu() for image in (batch.source, outputs["prediction"], batch.target)
             )
+            self._gallery.add(name, source, target, {contender: output})
+            measured = {
+                SOURCE: Measured(_pick(outputs["untouched"], index)),
+                contender: Measured(_pick(outputs["metrics"], index), outputs["faults"].get(index, "")),
+            }
+            height, width = target.shape[-2:]
+            self._rows.append(Row(EvaluatedPhoto(name, self._groups.get(name, name), width, height), measured))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rows = gather(self._rows)
+        self._gallery.gather()
         if not trainer.is_global_zero:
             return
-        rows.sort(key=lambda row: (not row.fault, row.name if row.fault else "", row.gain))
-        _write_csv(self._folder / "photos.csv", rows)
-        checkpoint = Path(trainer.ckpt_path) if trainer.ckpt_path else None
-        assert isinstance(pl_module, EnhancementTask)
-        page = self._render(rows, checkpoint, pl_module)
-        with writing(self._folder / "report.html") as temporary:
-            temporary.write_text(page, encoding="utf-8")
-        print(summary_text(rows))
-        print(f"report: {self._folder / 'report.html'}")
+        evaluation = self._evaluation(trainer, pl_module, rows)
+        page = write_report(evaluation, self._gallery, self._gallery.folder)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                log_to_wandb(evaluation, self._gallery, logger.experiment)
+        print(summary_text(evaluation))
+        print(f"report: {page}")
 
-    def _render(self, rows: list[Row], checkpoint: Path | None, task: EnhancementTask) -> str:
-        half = self.gallery // 2
-        shown = rows if len(rows) <= self.gallery else rows[:half] + rows[-half:]
-        run = checkpoint.parent.parent if checkpoint else None
-        generator = task.generator
-        template = Environment(
-            loader=PackageLoader("hdr_lightning.callbacks", "."), autoescape=True, undefined=StrictUndefined
-        ).get_template("report.html.jinja")
-        return template.render(
-            summary=summarise(rows),
-            counted=counted(rows),
-            broken=[row for row in rows if row.fault],
-            rows=rows,
-            titles=TITLES,
-            digits=DIGITS,
-            gallery=[(row, _embed(self._folder / f"{row.pictures}.jpg")) for row in shown],
-            curves=read_curves(run / "metrics.csv") if run else [],
-            generator=type(generator).__name__,
-            parameters=sum(p.numel() for p in generator.parameters()),
-            checkpoint=str(checkpoint or "untrained weights"),
-            config=(run / "config.yaml").read_text(encoding="utf-8") if run and (run / "config.yaml").is_file() else "",
-            versions=f"hdr_lightning {hdr_lightning.__version__}, torch {torch.__version__}",
+    def _evaluation(self, trainer: Trainer, pl_module: LightningModule, rows: list[Row]) -> Evaluation:
+        contender, checkpoint = type(_generator(pl_module)).__name__, str(trainer.ckpt_path or "")
+        config = Path(checkpoint).parent.parent / "config.yaml"
+        sound = sum(not row.measured[contender].fault for row in rows)
+        return tabulate(
+            f"{contender} on {counted(len(rows), sound)}",
+            [Contender(SOURCE), Contender(contender, checkpoint or "untrained weights", contender)],
+            list(rows[0].measured[contender].values) if rows else [],
+            rows,
+            config.read_text(encoding="utf-8") if checkpoint and config.is_file() else "",
+            {
+                "parameters": f"{sum(p.numel() for p in _generator(pl_module).parameters()):,}",
+                "versions": f"hdr_lightning {hdr_lightning.__version__}, torch {torch.__version__}",
+                "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),
+            },
         )
+
+
+def _generator(module: LightningModule) -> Generator:
+    assert isinstance(module, EnhancementTask)
+    return module.generator
 
 
 def _pick(metrics: dict[str, Tensor], index: int) -> dict[str, float]:
     return {name: values[index].item() for name, values in metrics.items()}
 
 
-def summarise(rows: list[Row]) -> list[tuple[str, float, float, float]]:
-    """Average over sound photos.
-
-    Returns:
-        For each metric its title, its mean of the untouched sources, of the outputs, and the difference.
-    """
-    table = []
-    rows = [row for row in rows if not row.fault]
-    for name in METRICS if rows else ():
-        before = sum(row.untouched[name] for row in rows) / len(rows)
-        after = sum(row.output[name] for row in rows) / len(rows)
-        table.append((name, before, after, after - before))
-    return table
+def _groups(data: object) -> dict[str, str]:
+    """The scene of each test photo by its name; a pair alone is its own."""
+    if not isinstance(data, PairDataModule):
+        return {}
+    return {pair.name: pair.group for pair in data.split.test if pair.group != str(pair.source)}
 
 
-def summary_text(rows: list[Row]) -> str:
-    """The same as a table for the terminal."""
-    lines = [f"{counted(rows):>12}  {'untouched':>10}  {'enhanced':>10}  {'gain':>10}"]
-    for name, before, after, gain in summarise(rows):
-        digits = DIGITS[name]
-        lines.append(f"{TITLES[name]:>12}  {before:>10.{digits}f}  {after:>10.{digits}f}  {gain:>+10.{digits}f}")
+def summary_text(evaluation: Evaluation) -> str:
+    """Means before and after over sound photos as a table for the terminal."""
+    contender = evaluation.contenders[1].name
+    sound = len(evaluation.photos) - len(evaluation.faults.get(contender, {}))
+    lines = [f"{counted(len(evaluation.photos), sound):>12}  {'untouched':>10}  {'enhanced':>10}  {'gain':>10}"]
+    for name in evaluation.measures:
+        columns = (sound_values(evaluation, each, name) for each in (SOURCE, contender))
+        both = [(old, new) for old, new in zip(*columns, strict=True) if old is not None and new is not None]
+        if both:
+            before, after = (sum(column) / len(both) for column in zip(*both, strict=True))
+            digits = MEASURES[name].digits
+            means = f"{before:>10.{digits}f}  {after:>10.{digits}f}  {after - before:>+10.{digits}f}"
+            lines.append(f"{MEASURES[name].title:>12}  {means}")
     return "\n".join(lines)
 
 
-def counted(rows: list[Row]) -> str:
+def counted(photos: int, sound: int) -> str:
     """Say how many photos there are, and how many of them count.
 
-    >>> counted([Row("a", (1, 1), {}, {}, ""), Row("b", (1, 1), {}, {}, "", "loss is nan")])
+    >>> counted(2, 1)
     '1/2 photos'
     """
-    sound = sum(not row.fault for row in rows)
-    return f"{sound}/{len(rows)} photos" if sound < len(rows) else f"{sound} photos"
-
-
-def _write_csv(path: Path, rows: list[Row]) -> None:
-    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["photo", *METRICS, *(f"untouched_{name}" for name in METRICS), "pictures", "fault"])
-        for row in rows:
-            output = ["" if row.fault else f"{row.output[name]:.6g}" for name in METRICS]
-            untouched = [f"{row.untouched[name]:.6g}" for name in METRICS]
-            table.writerow([row.name, *output, *untouched, f"{row.pictures}.jpg", row.fault])
-
-
-def _embed(path: Path) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A metric over the steps of a training, ready to be drawn in a box of 300 x 100."""
-
-    title: str
-    low: float
-    high: float
-    last: float
-    line: str
-
-
-def read_curves(path: Path) -> list[Curve]:
-    """Read the course of the training from a `metrics.csv`; nothing where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
-    curves = []
-    for column in ("train/loss", "val/psnr", "val/ssim", "val/l1", "val/ciede2000"):
-        points = [(float(row["step"]), float(row[column])) for row in table if row.get(column)]
-        if len(points) > 1:
-            steps, values = zip(*points, strict=True)
-            low, high = min(values), max(values)
-            across, up = 300 / max(steps[-1] - steps[0], 1), 100 / max(high - low, 1e-12)
-            line = " ".join(f"{(x - steps[0]) * across:.1f},{100 - (y - low) * up:.1f}" for x, y in points)
-            curves.append(Curve(column, low, high, values[-1], line))
-    return curves
+    return f"{sound}/{photos} photos" if sound < photos else f"{sound} photos"

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
+from hdr_lightning.data.ahead import PhotosAhead
 from hdr_lightning.data.audit import check_pairs, refuse_equal_photos
 from hdr_lightning.data.augment import CropFlip, Jitter, Mix
 from hdr_lightning.data.cache import PhotoCache, PhotoReader, Reader
@@ -25,8 +26,7 @@ from hdr_lightning.data.contents import (
     refuse_shared_files,
 )
 from hdr_lightning.data.depth_maps import DepthMaps
-from hdr_lightning.data.files import read_photo, to_tensor
-from hdr_lightning.data.manifest import PairPaths, Pairs, list_photos, photos_of, read_pairs
+from hdr_lightning.data.manifest import PairPaths, Pairs, photos_of, read_pairs
 from hdr_lightning.data.pairs import Draw, EpochLoader, EpochSampler, Pair, PairDataset
 from hdr_lightning.data.quarantine import read_quarantine, without
 from hdr_lightning.data.sources import PairSource
@@ -58,7 +58,7 @@ class PairDataModule(LightningDataModule):
         flip: probability of a horizontal flip in training.
         batch_size: crops a training step and device. Evaluation takes whole photos, one at a time.
         workers: processes that read photos; 0 reads in the training process.
-        photos: folder that `predict` enhances.
+        photos: folder that `predict` enhances, with those in it.
         resize: length in pixels that the shorter side of larger photos is reduced to before the crop, in validation and
             test too; at least `crop`. `predict` keeps photos as they are.
         cache: a folder on a local disk that keeps decoded photos, as `resize` makes them, for training and validation.
@@ -154,6 +154,8 @@ class PairDataModule(LightningDataModule):
         self.mix = Mix(mixup, cutmix)
         self.workers = workers
         self.photos = photos
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer photos than devices
+        self.photos_ahead: Callable[[], PhotosAhead] | None = None
         self.resize = resize
         self.cache = None if cache is None else PhotoCache(cache, cache_gb, resize)
         self.stream = stream
@@ -377,24 +379,17 @@ class PairDataModule(LightningDataModule):
             raise InputError("the test set is opened by `test` alone")
         return self._loader(self._whole(self.split.test, PhotoReader(self.resize), None), batch_size=1, shuffle=False)
 
-    def predict_dataloader(self) -> DataLoader[Pair]:
-        if self.photos is None:
-            raise InputError(
-                "predict enhances the folder data.photos, which is not set; for single photos use `enhance`"
-            )
-        return self._loader(PhotoDataset(list_photos(self.photos)), batch_size=1, shuffle=False)
+    def open_test(self) -> PairDataset:
+        """Check the held-out photos, as `test` does, and open them outside of the trainer.
 
+        Raises:
+            InputError: if there are none, one is missing or damaged, or they are not what they were.
+        """
+        if isinstance(self.pairs, PairSource):
+            self.pairs.prepare()
+        self._check(testing=True)
+        return self._whole(self.split.test, PhotoReader(self.resize), None)
 
-class PhotoDataset(Dataset[Pair]):
-    """Photos without an edited partner: each is its own target."""
-
-    def __init__(self, photos: Sequence[Path]) -> None:
-        self.photos = list(photos)
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, draw: Draw) -> Pair:
-        path = self.photos[draw.photo]
-        image = to_tensor(read_photo(path).pixels)
-        return Pair(image, image, str(path))
+    def predict_dataloader(self) -> PhotosAhead:
+        assert self.photos_ahead is not None  # set by `callbacks.PhotoWriter`, which knows what is done already
+        return self.photos_ahead()

@@ -1,15 +1,29 @@
-"""Means with their uncertainty, and whether two things differ, photo by photo."""
+"""Means with their uncertainty, and whether two things differ, photo by photo.
 
-from collections.abc import Sequence
+Scenes are the unit: photos of one are alike, so they are drawn, and their signs flipped, together.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
+from hdr_lightning.evaluation.results import Evaluation
+
 RESAMPLES = 10_000
+
+AT_ONCE = 2**22
+"""Numbers that are drawn at once, so that large evaluations need little memory."""
 
 
 class Summary(NamedTuple):
-    """A mean over photos, the spread between photos, and the 95 % interval of the mean."""
+    """A mean over photos, the spread between photos, and the 95 % interval of the mean.
+
+    The interval is not a number where there is one scene: nothing says how another would be.
+    """
 
     mean: float
     spread: float
@@ -30,39 +44,133 @@ def summarise(values: Sequence[float], groups: Sequence[str]) -> Summary:
     """Describe what was measured of photos.
 
     Args:
-        values: a number a photo.
-        groups: the scene of each: scenes are resampled as a whole, as photos of one are alike.
+        values: a number a photo, one or more.
+        groups: the scene of each.
     """
     data = np.asarray(values, dtype=float)
-    low, high = np.quantile(_means(data, groups), (0.025, 0.975))
-    return Summary(float(data.mean()), float(data.std(ddof=1)) if len(data) > 1 else 0.0, float(low), float(high))
+    low, high = _interval(data, groups)
+    return Summary(float(data.mean()), float(data.std(ddof=1)) if len(data) > 1 else 0.0, low, high)
 
 
 def compare(first: Sequence[float], second: Sequence[float], groups: Sequence[str]) -> Difference:
     """Compare two things on the same photos: the second less the first.
 
-    The test flips the signs of whole scenes, at random: under the hypothesis that the two are alike, each is as likely.
+    The test flips the signs of whole scenes: if the two are alike, each is as likely. All ways are tried where there
+    are few (13 scenes or fewer), else 10,000 at random. With five scenes no p is below 0.06, with two none below 0.5.
 
     Args:
-        first: a number a photo.
+        first: a number a photo, one or more.
         second: the same of the other.
         groups: the scene of each photo.
     """
     data = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
-    low, high = np.quantile(_means(data, groups), (0.025, 0.975))
-    sums, _ = _by_group(data, groups)
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(RESAMPLES, len(sums)))
-    as_large = np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-12)
-    return Difference(float(data.mean()), float(low), float(high), float((1 + as_large.sum()) / (1 + RESAMPLES)))
+    low, high = _interval(data, groups)
+    return Difference(float(data.mean()), low, high, _flip_test(_by_group(data, groups)[0]))
 
 
-def _means(data: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Means of samples of scenes, drawn with replacement."""
+def holm(chances: Mapping[str, float]) -> dict[str, float]:
+    """Correct several p for being several (Holm, 1979): the chance that any of them is as small where all is alike.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'b': 0.06, 'c': 0.06}
+    """
+    corrected, largest = {}, 0.0
+    for place, name in enumerate(sorted(chances, key=chances.__getitem__)):
+        largest = min(max(largest, (len(chances) - place) * chances[name]), 1.0)
+        corrected[name] = largest
+    return {name: corrected[name] for name in chances}
+
+
+def summarise_contender(evaluation: Evaluation, contender: str, measure: str) -> Summary | None:
+    """Describe a measure of a contender over its sound photos; nothing where none has it."""
+    values = evaluation.values.get(contender, {}).get(measure, [])
+    found = [(value, photo.group) for value, photo in zip(values, evaluation.photos, strict=False) if value is not None]
+    return summarise(*zip(*found, strict=True)) if found else None
+
+
+def compare_contenders(evaluation: Evaluation, measure: str, reference: str) -> dict[str, Difference]:
+    """Compare every other contender with one of them, on the photos that both have; p are corrected by `holm`.
+
+    Args:
+        evaluation: what was measured.
+        measure: one of its measures.
+        reference: the contender that the others are compared with.
+
+    Returns:
+        By contender; those without a photo in common are left out.
+    """
+    found = {}
+    base = evaluation.values.get(reference, {}).get(measure, [])
+    for contender in evaluation.contenders:
+        values = evaluation.values.get(contender.name, {}).get(measure, [])
+        rows = [
+            (one, other, photo.group)
+            for one, other, photo in zip(base, values, evaluation.photos, strict=False)
+            if one is not None and other is not None
+        ]
+        if rows and contender.name != reference:
+            found[contender.name] = compare(*zip(*rows, strict=True))
+    chances = holm({name: each.p for name, each in found.items()})
+    return {name: each._replace(p=chances[name]) for name, each in found.items()}
+
+
+def _interval(data: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
+    """The expanded percentile interval (Hesterberg, 2015) of the mean.
+
+    Means of samples of n scenes spread less than means of scenes, by sqrt((n - 1) / n), and have no tails of t: the
+    quantiles are taken further out by as much.
+    """
     sums, counts = _by_group(data, groups)
-    drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
-    return sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    if len(sums) < 2:
+        return math.nan, math.nan
+    if np.ptp(data) == 0:
+        return float(data[0]), float(data[0])
+    tail = NormalDist().cdf(-math.sqrt(len(sums) / (len(sums) - 1)) * _t_quantile(len(sums) - 1))
+    means = np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums))])
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _draws(scenes: int) -> Iterator[np.ndarray]:
+    """Samples of scenes with replacement, some at a time: always the same."""
+    rng = np.random.default_rng(0)
+    rows = max(AT_ONCE // scenes, 1)
+    for start in range(0, RESAMPLES, rows):
+        yield rng.integers(scenes, size=(min(rows, RESAMPLES - start), scenes))
+
+
+def _flip_test(sums: np.ndarray) -> float:
+    """The share of flips of signs whose sum is as large, two-sided."""
+    least = abs(sums.sum()) * (1 - 1e-9)
+    if 2 ** len(sums) <= RESAMPLES:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
+        return float((np.abs(signs @ sums) >= least).mean())
+    rng = np.random.default_rng(0)
+    rows = max(AT_ONCE // len(sums), 1)
+    as_large = 0
+    for start in range(0, RESAMPLES, rows):
+        signs = rng.choice((-1.0, 1.0), size=(min(rows, RESAMPLES - start), len(sums)))
+        as_large += int((np.abs(signs @ sums) >= least).sum())
+    return (1 + as_large) / (1 + RESAMPLES)
 
 
 def _by_group(data: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     _, places = np.unique(np.asarray(groups), return_inverse=True)
     return np.bincount(places, weights=data), np.bincount(places)
+
+
+def _t_quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by halving an interval of its distribution.
+
+    >>> round(_t_quantile(4), 4), round(_t_quantile(23), 4), round(_t_quantile(100_000), 3)
+    (2.7764, 2.0687, 1.96)
+    """
+    low, high = 0.0, 13.0
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        x = np.linspace(0, middle, 4001)
+        density = scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
+        share = float((density[:-1] + density[1:]).sum() / 2 * (x[1] - x[0]))
+        low, high = (middle, high) if share < 0.475 else (low, middle)
+    return (low + high) / 2

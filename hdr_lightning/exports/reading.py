@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdr_lightning.exports.onnx_files import read_onnx
+from hdr_lightning.exports.programs import read_program
+from hdr_lightning.exports.weights import WEIGHTS, read_weights
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
 
@@ -11,10 +14,18 @@ def load_model(path: Path, modules: Sequence[str] = ()) -> Generator:
     """Load a network from a checkpoint, the folder of a run, or an export, without running anything that a file holds.
 
     Args:
-        path: what holds it.
-        modules: Python modules to import first, for generators of your own in checkpoints.
+        path: what holds it: a checkpoint, a folder of runs; `.safetensors`, `.pt2` or `.onnx`; or a folder with
+            `model.safetensors`, such as one of the Hugging Face hub.
+        modules: Python modules to import first, for generators of your own in checkpoints and safetensors.
 
     Raises:
         InputError: if it is none of these, or damaged.
     """
+    if path.suffix == ".pt2":
+        return read_program(path)
+    if path.suffix == ".onnx":
+        return read_onnx(path)
+    weights = path / WEIGHTS if path.is_dir() else path
+    if weights.suffix == ".safetensors" and (weights.is_file() or not path.is_dir()):
+        return read_weights(weights, modules)
     return load_generator(find_checkpoint(path), modules)

@@ -21,15 +21,22 @@ class Generator(nn.Module, ABC):
     Attributes:
         in_channels: planes that `forward` takes: 3 for RGB, more where features are added to it.
         stride: height and width given to `forward` are multiples of it (`image.tiling.run_padded` sees to that).
+        countable: whether all that it does are operations of PyTorch, from which its memory can be added up.
     """
 
     in_channels: int = 3
     stride: int = 1
+    countable: bool = True
 
     @property
     def blocks(self) -> list[Block]:
         """The blocks that the network is made of, in their order."""
         return [module for module in self.modules() if isinstance(module, Block)]
+
+    @property
+    def runs_in_strips(self) -> bool:
+        """Whether strips bound its memory: all features of a whole picture are those between blocks."""
+        return bool(self.blocks) and all(block.runs_in_strips for block in self.blocks)
 
     def checkpoint_blocks(self, on: bool = True) -> None:
         """Keep only the input of every block for the gradient, and compute the rest again: less memory, more time."""
@@ -82,8 +89,24 @@ def edit(generator: Generator, image: Float[Tensor, "n c h w"]) -> Float[Tensor,
     Raises:
         InputError: if the number of planes is another, there are no pixels, or, outside training, some are not finite.
     """
-    if generator.depth is not None and image.shape[1] == 3 and image.numel() and not generator.training:
-        image = torch.cat((image, generator.depth(image)), dim=1)
+    image = with_depth(generator, image)
+    check_picture(generator, image)
+    return run_padded(generator, image, generator.stride)
+
+
+def with_depth(generator: Generator, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
+    """Put the depth of whole photos behind them, outside training, if the generator takes it and it is not there."""
+    if generator.depth is None or image.shape[1] != 3 or not image.numel() or generator.training:
+        return image
+    return torch.cat((image, generator.depth(image)), dim=1)
+
+
+def check_picture(generator: Generator, image: Float[Tensor, "n c h w"]) -> None:
+    """Refuse pictures that a generator cannot edit.
+
+    Raises:
+        InputError: if the number of planes is another, there are no pixels, or, outside training, some are not finite.
+    """
     _, planes, height, width = image.shape
     if planes != generator.in_channels:
         raise InputError(f"{type(generator).__name__} takes {generator.in_channels} planes, got {planes}")
@@ -91,7 +114,6 @@ def edit(generator: Generator, image: Float[Tensor, "n c h w"]) -> Float[Tensor,
         raise InputError(f"expected a picture of 1 x 1 pixels or more, got {width} x {height}")
     if not torch.is_grad_enabled() and not image.isfinite().all():
         raise InputError(f"{int((~image.isfinite()).sum())} values of the picture are not finite: expected [0, 1]")
-    return run_padded(generator, image, generator.stride)
 
 
 class SideGenerator(Generator):

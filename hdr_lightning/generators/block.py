@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hdr_lightning.generators.maps import let_go
+from hdr_lightning.generators.statistics import shared
 from hdr_lightning.generators.tiles import Area, FeatureMap, crop, new_map, tile_size, tiles
 
 Count = Any
@@ -29,12 +30,14 @@ class Block(nn.Module, ABC):
         look_halo: rows and columns around a pixel that `look` needs.
         finish_halo: rows and columns around a pixel that `finish` needs.
         widening: how many times as wide as its input the widest features of the block are.
+        runs_in_strips: whether it works on nothing of the whole picture but its input and result.
         checkpointed: whether training keeps the input of the block alone and computes the rest again for the gradient.
     """
 
     look_halo: int = 1
     finish_halo: int = 0
     widening: float = 2
+    runs_in_strips: bool = True
     checkpointed: bool = False
 
     @abstractmethod
@@ -75,7 +78,7 @@ class Block(nn.Module, ABC):
     def _whole(self, x: FeatureMap, *guides: FeatureMap) -> FeatureMap:
         weights = self.prepare(x)
         kept, sums = self.summarise(self.look(x, weights))
-        conclusion = self.conclude(sums, x.shape[-2] * x.shape[-1])
+        conclusion = self.conclude(*shared(sums, x.shape[-2] * x.shape[-1]))
         return self.finish(x, kept, conclusion, weights, (slice(None), slice(None)), *guides)
 
     def _in_tiles(self, size: tuple[int, int], x: FeatureMap, *guides: FeatureMap) -> FeatureMap:
@@ -94,7 +97,7 @@ class Block(nn.Module, ABC):
             totals[tile.photo.start] = (
                 sums if before is None else tuple(a + b for a, b in zip(before, sums, strict=True))
             )
-        conclusions = {photo: self.conclude(total, height * width) for photo, total in totals.items()}
+        conclusions = {photo: self.conclude(*shared(total, height * width)) for photo, total in totals.items()}
 
         assert kept is not None
         result = new_map(x, len(x), height, width)

@@ -76,6 +76,7 @@ class EncoderBlock(PooledBlock):
     """Gated convolutions, then the picture scaled by its changed amplitudes (figure 3, left)."""
 
     look_halo = 2
+    runs_in_strips = False  # frequencies are of the whole picture
 
     def __init__(self, channels: int, extra_depth_wise: bool) -> None:
         super().__init__(channels)

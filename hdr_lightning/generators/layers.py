@@ -55,8 +55,15 @@ def matrix(conv: nn.Conv2d, x: Tensor) -> tuple[Float[Tensor, "o i"], Float[Tens
     return conv.weight.flatten(1).to(dtype), None if conv.bias is None else conv.bias.to(dtype)
 
 
+def _exporting() -> bool:
+    """Whether a graph for any size is recorded; before torch 2.7 compiling cannot be told from it."""
+    return bool(getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)())
+
+
 def pointwise(x: FeatureMap, weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None = None) -> FeatureMap:
     """A 1x1 convolution of channels_last features, as the matrix product that it is."""
+    if _exporting():  # ONNX Runtime is a quarter faster with it under its name
+        return F.conv2d(x, weight[:, :, None, None], bias)
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
@@ -147,11 +154,6 @@ def local_mean(x: FeatureMap, window: int) -> FeatureMap:
         nearest = torch.arange(length, device=x.device).sub(lacking // 2).clamp(0, length - side)
         x = means[..., nearest].movedim(-1, dim).to(x.dtype)
     return x
-
-
-def _exporting() -> bool:
-    """Whether a graph for any size is recorded; before torch 2.7 compiling cannot be told from it."""
-    return bool(getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)())
 
 
 def dilated(conv: nn.Conv2d, x: FeatureMap) -> FeatureMap:

@@ -76,25 +76,59 @@ def load_generator(path: Path, modules: Sequence[str] = ()) -> Generator:
         InputError: if the file is no such checkpoint, its generator is not known or does not fit its weights, or the
             depth model that it takes is not there.
     """
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise InputError(f"--modules {module}: cannot be imported ({error})") from None
     checkpoint = read_checkpoint(path)
+    generator = build_generator(generator_spec(checkpoint, path), path, modules)
+    weights = with_averages(checkpoint)
+    weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
+    return fill_generator(generator, weights, path)
+
+
+def generator_spec(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Class path and arguments of the generator of a checkpoint.
+
+    Raises:
+        InputError: if it does not say.
+    """
     hyper_parameters = checkpoint["hyper_parameters"]
     spec = hyper_parameters.get("generator") if isinstance(hyper_parameters, Mapping) else None
     if spec is None or not _is_spec(spec):
         raise InputError(
             f"{path}: the checkpoint does not say which generator it holds: train it with `hdr-lightning fit`"
         )
-    generator = _build(spec, path)
-    weights = with_averages(checkpoint)
-    weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
+    return dict(spec)
+
+
+def build_generator(spec: Mapping[str, Any], path: Path, modules: Sequence[str] = ()) -> Generator:
+    """Build a generator, with random weights, from the class path and arguments that a file names.
+
+    Only classes that are generators and already imported are taken.
+
+    Args:
+        spec: class path and arguments.
+        path: the file, for messages.
+        modules: modules of your own to import first.
+
+    Raises:
+        InputError: if the class is not known or refuses the arguments.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise InputError(f"--modules {module}: cannot be imported ({error})") from None
+    return _build(spec, path)
+
+
+def fill_generator(generator: Generator, weights: Mapping[str, Tensor], path: Path) -> Generator:
+    """Give a generator its weights, and make it ready for use.
+
+    Raises:
+        InputError: if they do not fit, or the depth model that it takes is not there.
+    """
     try:
         generator.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{path}: the weights do not fit the generator that the checkpoint names: {error}") from None
+        raise InputError(f"{path}: the weights do not fit the generator that it names: {error}") from None
     if generator.depth is not None:
         generator.depth.load()  # told now if it is not there, not at the first photo
     return generator.eval()

@@ -21,6 +21,7 @@ class NAFBlock(GatedBlock):
     def __init__(self, channels: int, window: int | None = None) -> None:
         super().__init__(channels)
         self.window = window
+        self.runs_in_strips = window is None
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
 
     def forward(self, x: Float[Tensor, "n c h w"], *guides: Float[Tensor, "n g h w"]) -> Float[Tensor, "n c h w"]:

@@ -1,9 +1,11 @@
 """Feature maps in tiles: the same numbers in less memory, and what is worked on stays in the cache."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isqrt
+from math import inf, isqrt
 
 import torch
 from jaxtyping import Float
@@ -20,11 +22,27 @@ Area = tuple[slice, slice]
 CACHE = 2**22
 """Bytes of the widest features of a tile; the best of powers of two on cores with 1 MiB of second-level cache."""
 
-WHOLE = 2 * CACHE
-"""Bytes of the widest features of a map up to which it is worked on as a whole."""
+GPU_CACHE = 2**28
+"""The same on a GPU, where it is no cache, but as much as keeps all of its cores at work."""
+
+WHOLE = 2
+"""Bytes of the widest features of a map, over those of a tile, up to which it is worked on as a whole."""
 
 STEP = 8
 """Tiles begin and end at multiples of it, so that they can be halved."""
+
+
+_cache: ContextVar[float | None] = ContextVar("cache", default=None)
+
+
+@contextmanager
+def strips(size: float) -> Iterator[None]:
+    """Work on maps in tiles of so many bytes on any device while this lasts; on whole maps where it is infinite."""
+    token = _cache.set(size)
+    try:
+        yield
+    finally:
+        _cache.reset(token)
 
 
 @dataclass(frozen=True)
@@ -68,17 +86,23 @@ def crop(x: FeatureMap, area: Area) -> FeatureMap:
 def tile_size(x: FeatureMap, widening: float) -> tuple[int, int] | None:
     """How many rows and columns of a map to work on at once, if that is worth while.
 
-    Nothing where gradients are wanted, a graph is recorded, the device is no CPU, or the map is small.
+    Nothing where gradients are wanted, a graph is recorded, or the map is small; and on what is no CPU, unless `strips`
+    wants it.
 
     Args:
         x: the map.
         widening: how many times as wide as the map the features are that are computed from it.
     """
-    if torch.compiler.is_compiling() or torch.is_grad_enabled() or not x.is_cpu:
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return None
+    cache = _cache.get()
+    if cache is None:
+        cache = CACHE if x.is_cpu else inf
     pixel = x.shape[1] * widening * x.element_size()
-    side = max(STEP, isqrt(int(CACHE / pixel)) // STEP * STEP)
-    return None if x.shape[-2] * x.shape[-1] * pixel <= WHOLE else (side, side)
+    if x.shape[-2] * x.shape[-1] * pixel <= WHOLE * cache:
+        return None
+    side = max(STEP, isqrt(int(cache / pixel)) // STEP * STEP)
+    return side, side
 
 
 def tiles(x: FeatureMap, size: tuple[int, int], halo: int) -> Iterator[Tile]:

@@ -104,6 +104,10 @@ class ZeroConvCopy(Generator):
     def base(self) -> Generator:
         return self.locked
 
+    @property
+    def runs_in_strips(self) -> bool:
+        return super().runs_in_strips and not self.joins  # whole maps are added at every join
+
     def base_loaded(self) -> None:
         self.copy.load_state_dict(self.locked.state_dict())
 

@@ -83,11 +83,16 @@ def lab(image: Image) -> Float[Tensor, "*n 3 h w"]:
     return rgb_to_lab(image.clamp(min=0))
 
 
-def ciede2000(first: Float[Tensor, "*n 3 h w"], second: Float[Tensor, "*n 3 h w"]) -> Plane:
+def ciede2000(first: Float[Tensor, "*n 3 h w"], second: Float[Tensor, "*n 3 h w"], smoothness: float = 1e-3) -> Plane:
     """Difference of colours in CIELAB as people see it: 1 is just noticed, 100 is black against white.
 
     Sharma, Wu, Dalal: "The CIEDE2000 Color-Difference Formula", 2005. Roots carry an epsilon, by which equal colours
-    are 0 and have a gradient of 0, and others are off by less than 0.001.
+    are 0 and have a gradient of 0.
+
+    Args:
+        first: colours in CIELAB.
+        second: colours in CIELAB.
+        smoothness: by how much less a difference is found, at most; 0 where no gradient is needed.
     """
     l1, a1, b1 = first.unbind(dim=-3)
     l2, a2, b2 = second.unbind(dim=-3)
@@ -118,7 +123,7 @@ def ciede2000(first: Float[Tensor, "*n 3 h w"], second: Float[Tensor, "*n 3 h w"
     hue = hue / (1 + 0.015 * mean_chroma * weight)
     interplay = -2 * _strong(mean_chroma) * torch.sin(rotation) * chroma * hue
     squared = lightness**2 + chroma**2 + hue**2 + interplay
-    return ((squared.clamp(min=0) + 1e-6).sqrt() - 1e-3).unsqueeze(-3)
+    return ((squared.clamp(min=0) + smoothness**2).sqrt() - smoothness).unsqueeze(-3)
 
 
 def _length(a: Float[Tensor, "*n h w"], b: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:

@@ -1,5 +1,7 @@
 """How alike two pictures are, one number a picture: a mean over pictures never depends on how they were batched."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
@@ -14,7 +16,7 @@ PerPicture = Float[Tensor, " n"]
 SSIM_WINDOW = 11
 
 STRIP = 2**20
-"""Pixels that are compared at once by SSIM."""
+"""Pixels that are compared at once by SSIM and CIEDE2000."""
 
 MS_SSIM_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the scales, full resolution first; their published sum is 1.0001."""
@@ -33,7 +35,50 @@ def psnr(prediction: Pictures, target: Pictures) -> PerPicture:
 
 def ciede2000(prediction: Pictures, target: Pictures) -> PerPicture:
     """Mean difference of colours as people see it (`image.color.ciede2000`): 0 at best, 1 is just noticed."""
-    return color.ciede2000(color.lab(prediction), color.lab(target)).mean(dim=(1, 2, 3))
+    everywhere = torch.ones_like(target[:, :1])
+    return weighted_errors(prediction, target, everywhere).ciede2000[:, 0]
+
+
+class WeightedErrors(NamedTuple):
+    """Of each picture under each of its k masks; not a number where the mask is 0 everywhere.
+
+    Attributes:
+        l1: mean absolute error.
+        psnr: peak signal-to-noise ratio in dB, 100 at most.
+        ciede2000: mean difference of colours.
+    """
+
+    l1: Float[Tensor, "n k"]
+    psnr: Float[Tensor, "n k"]
+    ciede2000: Float[Tensor, "n k"]
+
+
+def weighted_errors(prediction: Pictures, target: Pictures, masks: Float[Tensor, "n k h w"]) -> WeightedErrors:
+    """Means over pixels, weighted by masks; in strips, so that memory stays as for `STRIP`.
+
+    Args:
+        prediction: pictures.
+        target: what they should be.
+        masks: weights of pixels, 0 or more.
+    """
+    rows = max(STRIP // prediction.shape[-1], 1)
+    strips = [slice(top, top + rows) for top in range(0, prediction.shape[-2], rows)]
+    parts = [_weighted_sums(*(x[..., strip, :] for x in (prediction, target, masks))) for strip in strips]
+    sums = torch.stack(parts).sum(dim=0)
+    l1, squared, difference = (sums / masks.sum(dim=(2, 3))).unbind()
+    return WeightedErrors(l1, -10 * torch.log10(squared.clamp(min=1e-10)), difference)
+
+
+def _weighted_sums(
+    prediction: Pictures, target: Pictures, masks: Float[Tensor, "n k h w"]
+) -> Float[Tensor, "measures n k"]:
+    error = prediction - target
+    maps = (
+        error.abs().mean(dim=1, keepdim=True),
+        error.square().mean(dim=1, keepdim=True),
+        color.ciede2000(color.lab(prediction), color.lab(target), smoothness=0),
+    )
+    return torch.stack([(each * masks).sum(dim=(2, 3)) for each in maps])
 
 
 def ssim(prediction: Pictures, target: Pictures) -> PerPicture:

@@ -143,7 +143,16 @@ class GramStyle(VGG):
         return gram_matrix(features)
 
 
-def _lpips(network: str, weights: Path | None) -> nn.Module:
+def lpips_network(network: str, weights: Path | None) -> nn.Module:
+    """The module of the package lpips, v0.1, with the features of a file.
+
+    Args:
+        network: `alex`, `vgg` or `squeeze`.
+        weights: a file of its features by torchvision's names; if nothing is given, torchvision's.
+
+    Raises:
+        InputError: if there are no weights, they cannot be fetched, or a package is missing.
+    """
     name, _ = LPIPS_NETWORKS[network]
     features = read_features(name, weights)
     with extra("lpips"):
@@ -181,7 +190,7 @@ class LPIPS(LossTerm):
     ) -> None:
         super().__init__(weight, ceiling)
         _, self.least = LPIPS_NETWORKS[network]
-        self.distance = Frozen(lambda: _lpips(network, weights))
+        self.distance = Frozen(lambda: lpips_network(network, weights))
 
     def measure(self, prediction: Pictures, target: Pictures, source: Pictures) -> Scalar:
         if min(prediction.shape[-2:]) < self.least:

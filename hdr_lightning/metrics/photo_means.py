@@ -26,7 +26,7 @@ class PhotoMean(NamedTuple):
     """Means over photos.
 
     Attributes:
-        means: by name; none where no photo was sound.
+        means: by name; none of what no sound photo has.
         sound: photos that count.
         seen: all photos.
     """
@@ -81,32 +81,37 @@ class PhotoMeans(Metric):
 
     full_state_update = False
     totals: Tensor
-    count: Tensor
+    counts: Tensor
+    sound: Tensor
     seen: Tensor
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self.names = names
-        for state, shape in (("totals", (len(names),)), ("count", ()), ("seen", ())):
+        for state, shape in (("totals", [len(names)]), ("counts", [len(names)]), ("sound", []), ("seen", [])):
             self.add_state(state, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, values: dict[str, Float[Tensor, " n"]], sound: Bool[Tensor, " n"]) -> None:
         """Add photos.
 
         Args:
-            values: one number a photo under each name, within `LARGEST` where the photo is sound.
+            values: one number a photo under each name, within `LARGEST` where the photo is sound; not a number where
+                a sound photo has no such thing, such as an error in windows.
             sound: which photos count; the others are left out of every mean alike.
         """
         rows = torch.stack([values[name] for name in self.names]).float()
-        self.totals += (rows.where(sound, 0) * UNIT).round().long().sum(dim=1)
-        self.count += sound.sum()
+        present = sound & ~rows.isnan()
+        self.totals += (rows.where(present, 0) * UNIT).round().long().sum(dim=1)
+        self.counts += present.sum(dim=1)
+        self.sound += sound.sum()
         self.seen += len(sound)
 
     def compute(self) -> PhotoMean:
         """Average over the sound photos of all processes."""
-        means = (self.totals.cpu().double() / UNIT / self.count.cpu()).float()
-        sound, seen = int(self.count), int(self.seen)
-        return PhotoMean(dict(zip(self.names, means.to(self.totals.device), strict=True)) if sound else {}, sound, seen)
+        counts = self.counts.cpu()
+        means = (self.totals.cpu().double() / UNIT / counts).float().to(self.totals.device)
+        found = zip(self.names, means, counts.tolist(), strict=True)
+        return PhotoMean({name: mean for name, mean, count in found if count}, int(self.sound), int(self.seen))
 
 
 def gather(rows: list[Row]) -> list[Row]:

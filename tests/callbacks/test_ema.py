@@ -219,7 +219,7 @@ class TestEvaluation:
         folder = main(["predict", *options, f"--ckpt_path={last}", f"--data.photos={photos}"]) / "photos"
         for name, path in (("average", last), ("plain", plain)):
             main(["enhance", str(photos), "--checkpoint", str(path), "--output", str(tmp_path / name)])
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.glob("*.png"))
         files = [[(where / name).read_bytes() for name in names] for where in (folder, *sorted(tmp_path.iterdir()))]
         assert files[0] == files[1] != files[2]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, smooth
+from photo_tables import measured
 
 from hdr_lightning.cli import main
 from hdr_lightning.data.augment import CropFlip, Mix
@@ -234,13 +235,12 @@ class TestVerbs:
         main(["check-loss", *words, f"--data.depth_folder={tmp_path / 'other'}"])
         predicted = main(["predict", *words, checkpoint, f"--data.photos={demo.parent / 'source'}"])
         main(["enhance", str(demo.parent / "source"), "--checkpoint", str(trained), "--output", str(tmp_path / "out")])
-        rows = {line.split(",")[0]: line for line in (tested / "photos.csv").read_text().splitlines()}
-        column = rows["photo"].split(",").index("psnr")
+        rows = {row["photo"]: row for row in measured(tested)}
         for pair in read_pairs(demo)[:5]:
             output = read_photo(tmp_path / "out" / pair.source.name).pixels
             assert (output == read_photo(predicted / "photos" / pair.source.name).pixels).all()
             expected = peak_signal_noise_ratio(read_photo(pair.target).pixels, output)
-            assert float(rows[pair.name].split(",")[column]) == pytest.approx(expected, abs=0.05)
+            assert float(rows[pair.name]["psnr"]) == pytest.approx(expected, abs=0.05)
 
     def test_a_missing_model_ends_every_verb_at_once(self, trained, words, demo, depth_model, tmp_path, capsys):
         path = trained / "checkpoints" / "last.ckpt"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import smooth
+from losses_common import real_squeezenet
 from scipy.ndimage import sobel
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
@@ -325,19 +326,6 @@ def measured(term, shared, distort):
     photo = sorted((shared / "brackets_val" / "target").iterdir())[0]
     image = to_tensor(read_photo(photo).pixels)[None, :, :256, :256]
     return term.measure(distort(image), image, image).item()
-
-
-def real_squeezenet(shared, folder):
-    """ImageNet's features, with its mean and deviation taken out of the first convolution again."""
-    weights = torch.load(shared / "lpips" / "squeezenet1_1_features_torch.pth", weights_only=True)
-    weights = {name if name.startswith("features.") else f"features.{name}": value for name, value in weights.items()}
-    first = weights["features.0.weight"]
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    weights["features.0.weight"] = first * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    weights["features.0.bias"] = weights["features.0.bias"] + (first * mean).sum(dim=(1, 2, 3))
-    path = folder / "squeezenet.pth"
-    torch.save(weights, path)
-    return path
 
 
 class TestFetchWeights:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hdr_lightning.exports.onnx_files import read_onnx
-from hdr_lightning.exports.programs import read_program
 from hdr_lightning.exports.weights import WEIGHTS, read_weights
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
@@ -21,9 +19,14 @@ def load_model(path: Path, modules: Sequence[str] = ()) -> Generator:
     Raises:
         InputError: if it is none of these, or damaged.
     """
+    # Once imported, these classes would be offered to those who train.
     if path.suffix == ".pt2":
+        from hdr_lightning.exports.programs import read_program
+
         return read_program(path)
     if path.suffix == ".onnx":
+        from hdr_lightning.exports.onnx_files import read_onnx
+
         return read_onnx(path)
     weights = path / WEIGHTS if path.is_dir() else path
     if weights.suffix == ".safetensors" and (weights.is_file() or not path.is_dir()):

@@ -44,6 +44,7 @@ def clone(tmp_path, monkeypatch, demo):
     shutil.copytree(demo.parent / "source", photos / "before")
     shutil.copytree(demo.parent / "target", photos / "after")
     shutil.copytree(demo.parent / "source", tmp_path / "my_photos")
+    shutil.copytree(demo.parent / "target", tmp_path / "other_tool")
     rows = [{"src": f"before/{n:05d}.png", "tar": f"after/{n:05d}.png"} for n in range(12)]
     (photos / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     main(["fingerprint", str(photos / "pairs.jsonl")])
@@ -58,7 +59,7 @@ def test_every_command_runs(clone, monkeypatch, capsys):
     assert len(lines) >= 8
     inner = cli.main
     for line in lines:
-        words = shlex.split(line)
+        words = shlex.split(line, comments=True)
         if words[0] == "quickstart":  # its own commands are shrunk, too
             monkeypatch.setattr(cli, "main", lambda args: inner([*args, *SHRINK.get(args[0], [])]))
             words += ["--number=8", "--epochs=1"]

@@ -18,7 +18,7 @@ SHRINK = {
     "check-loss": ["--data.crop=16"],
     "benchmark-memory": ["--names=[NAFNet-32]", "--sizes=[64x64]"],
     "evaluate": ["--measures=[psnr,ssim]"],
-    "benchmark": ["--names=[runs/demo]", "--sizes=[32]", "--precisions=[fp32]", "--repeats=1"],
+    "benchmark": ["--names=[runs/demo]", "--sizes=[32]", "--precisions=[fp32]", "--threads=[1]", "--repeats=1"],
     "export": ["--formats=[safetensors]", "--number=1"],
     "plan": ["--data.crop=16", "--photo=96x64"],
     "test": ["--data.workers=0", "--trainer.precision=32-true"],

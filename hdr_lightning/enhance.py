@@ -7,6 +7,7 @@ from pathlib import Path
 from hdr_lightning.data.ahead import PhotosAhead, Unreadable
 from hdr_lightning.data.files import make_folder
 from hdr_lightning.errors import InputError, PhotosFailed, RunInterrupted
+from hdr_lightning.exports.reading import find_model
 from hdr_lightning.inference.enhancer import Device, Enhancer, find_ensemble, load
 from hdr_lightning.inference.jobs import Job, comparison, plan
 from hdr_lightning.inference.journal import Journal, fingerprint
@@ -91,7 +92,8 @@ def enhance(
 def _models(checkpoint: Path | None, ensemble: list[Path] | Path | None) -> list[Path]:
     if (checkpoint is None) == (ensemble is None):
         raise InputError("expected either --checkpoint or --ensemble, to say which network enhances the photos")
-    return find_ensemble(ensemble) if ensemble is not None else [checkpoint] if checkpoint is not None else []
+    named = find_ensemble(ensemble) if ensemble is not None else [checkpoint] if checkpoint is not None else []
+    return [find_model(path) for path in named]  # what is told, and hashed, is what is loaded
 
 
 def _tell(jobs: Sequence[Job], todo: Sequence[Job], enhancer: Enhancer, models: Sequence[Path]) -> None:

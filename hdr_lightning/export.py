@@ -12,7 +12,7 @@ from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.exports.check import Format, compare, table
 from hdr_lightning.exports.facts import Facts
 from hdr_lightning.exports.graph import record
-from hdr_lightning.exports.hub import push_folder, write_hub_folder
+from hdr_lightning.exports.hub import check_hub, push_folder, write_hub_folder
 from hdr_lightning.exports.int8 import quantize
 from hdr_lightning.exports.onnx_files import write_onnx
 from hdr_lightning.exports.programs import write_program
@@ -110,6 +110,8 @@ def _refuse(checkpoint: Sequence[Path], output: Path, formats: Sequence[Format],
         raise InputError(f"expected formats, each once, got {list(formats)}: choose among {', '.join(FILES)}")
     if push is not None and "hub" not in formats:
         raise InputError("--push uploads the hub folder: add hub to --formats")
+    if push is not None:
+        check_hub()
     if number < 1:
         raise InputError("expected 1 photo or more to compare and to calibrate on")
 

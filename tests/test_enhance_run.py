@@ -155,6 +155,13 @@ class TestJournal:
         assert before.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}.items()
         assert len(lines(out)) == 3
 
+    def test_which_network_was_taken_is_told(self, tmp_path, checkpoint, photos, out, capsys):
+        best = tmp_path / "runs" / "second" / "fit_0" / "checkpoints" / "best.ckpt"
+        best.parent.mkdir(parents=True)
+        shutil.copy(checkpoint, best)
+        enhance(photos[0], checkpoint=tmp_path / "runs", output=out)
+        assert f"of {best} on cpu" in capsys.readouterr().out
+
     def test_what_was_deleted_is_made_again(self, checkpoint, photos, out):
         enhance(*photos, checkpoint=checkpoint, output=out)
         (out / "b.png").unlink()

@@ -17,6 +17,8 @@ SHRINK = {
     + ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1", "--trainer.precision=32-true"],
     "check-loss": ["--data.crop=16"],
     "benchmark-memory": ["--names=[NAFNet-32]", "--sizes=[64x64]"],
+    "evaluate": ["--measures=[psnr,ssim]"],
+    "benchmark": ["--names=[runs/demo]", "--sizes=[32]", "--precisions=[fp32]", "--threads=[1]", "--repeats=1"],
     "export": ["--formats=[safetensors]", "--number=1"],
     "plan": ["--data.crop=16", "--photo=96x64"],
     "test": ["--data.workers=0", "--trainer.precision=32-true"],
@@ -68,6 +70,7 @@ def test_every_command_runs(clone, monkeypatch, capsys):
         inner(words)
         monkeypatch.setattr(cli, "main", inner)
     assert (clone / "runs" / "demo" / "test_0" / "report.html").is_file()
+    assert {path.name for path in clone.glob("pareto.*")} == {"pareto.svg", "pareto.png"}
     shutil.copy(clone / "my_photos" / "00000.png", clone / "photo.png")
     for example in examples():
         exec(compile(example, "README.md", "exec"), {})

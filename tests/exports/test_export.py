@@ -208,6 +208,14 @@ class TestRefused:
         assert message in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
+    def test_a_push_without_its_extra_before_anything_is_made(self, checkpoint, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(hub, "find_spec", lambda name: None)
+        with pytest.raises(SystemExit) as leave:
+            export(checkpoint, tmp_path / "out", "--formats=[hub]", "--push=me/rooms")
+        assert leave.value.code == 2
+        assert "pip install 'hdr-lightning[hub]'" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
     def test_a_folder_that_is_there(self, checkpoint, tmp_path, capsys):
         with pytest.raises(SystemExit):
             export(checkpoint, tmp_path)

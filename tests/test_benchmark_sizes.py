@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from hdr_lightning.benchmark_sizes import HEADER
 from hdr_lightning.cli import main
 

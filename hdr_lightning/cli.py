@@ -158,7 +158,7 @@ def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """Give switches without a value, such as `--tta`, the value true; the next word may be a photo."""
     kinds = get_type_hints(function)
     switches = {f"--{name}" for name, kind in kinds.items() if kind is bool or bool in get_args(kind)}
-    following = [*words[1:], ""]
+    following = [*words[1:], ""][: len(words)]
     return [
         f"{word}=true" if word in switches and after.lower() not in ("true", "false", "yes", "no") else word
         for word, after in zip(words, following, strict=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 from hdr_lightning.data.ahead import PhotosAhead, Unreadable
 from hdr_lightning.data.files import make_folder
 from hdr_lightning.errors import InputError, PhotosFailed, RunInterrupted
+from hdr_lightning.exports.reading import find_model
 from hdr_lightning.inference.enhancer import Device, Enhancer, find_ensemble, load
-from hdr_lightning.inference.jobs import Job, plan
+from hdr_lightning.inference.jobs import Job, comparison, plan
 from hdr_lightning.inference.journal import Journal, fingerprint
 from hdr_lightning.inference.settings import Editing, Method
-from hdr_lightning.inference.writing import PhotoWriting, comparison
+from hdr_lightning.inference.writing import PhotoWriting
 from hdr_lightning.progress import track
 from hdr_lightning.signals import SIGNALS
 
@@ -72,27 +73,27 @@ def enhance(
         RunInterrupted: if a signal ended it.
     """
     editing = Editing(method, memory, tile, overlap, tta, strength, sharpen, guard)
-    jobs = plan(photos, output)
+    jobs = plan(photos, output, compare)
     models = _models(checkpoint, ensemble)
     enhancer = load(models, device, editing, modules)
     journal = Journal(output, editing, fingerprint(enhancer.models, models))
-    folder = output / "compare" if compare else None
     left = set(journal.left(jobs, overwrite))
-    todo = [job for job in jobs if job in left or (folder and not comparison(folder, job, output).exists())]
+    todo = [job for job in jobs if job in left or (compare and not comparison(job, output).exists())]
     _tell(jobs, todo, enhancer, models)
     if dry_run:
         print("\n".join(f"{source} -> {target}" for source, target in todo))
         return []
     make_folder(output)
     if todo:
-        _work(enhancer, todo, PhotoWriting(journal, folder), len(jobs))
+        _work(enhancer, todo, PhotoWriting(journal, compare), len(jobs))
     return [job.target for job in jobs]
 
 
 def _models(checkpoint: Path | None, ensemble: list[Path] | Path | None) -> list[Path]:
     if (checkpoint is None) == (ensemble is None):
         raise InputError("expected either --checkpoint or --ensemble, to say which network enhances the photos")
-    return find_ensemble(ensemble) if ensemble is not None else [checkpoint] if checkpoint is not None else []
+    named = find_ensemble(ensemble) if ensemble is not None else [checkpoint] if checkpoint is not None else []
+    return [find_model(path) for path in named]  # what is told, and hashed, is what is loaded
 
 
 def _tell(jobs: Sequence[Job], todo: Sequence[Job], enhancer: Enhancer, models: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.exports.check import Format, compare, table
 from hdr_lightning.exports.facts import Facts
 from hdr_lightning.exports.graph import record
-from hdr_lightning.exports.hub import push_folder, write_hub_folder
+from hdr_lightning.exports.hub import check_hub, push_folder, write_hub_folder
 from hdr_lightning.exports.int8 import quantize
 from hdr_lightning.exports.onnx_files import write_onnx
 from hdr_lightning.exports.programs import write_program
@@ -21,6 +22,7 @@ from hdr_lightning.exports.weights import WEIGHTS, write_weights
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.loading import find_checkpoint, generator_spec, load_generator, read_checkpoint
 from hdr_lightning.progress import track
+from hdr_lightning.signals import SIGNALS
 
 FILES: dict[Format, str] = {
     "safetensors": WEIGHTS,
@@ -72,6 +74,7 @@ def export(
         InputError: if there is no checkpoint, the output is there already, a format cannot hold the generator, a photo
             cannot be read, or an extra is missing.
         RunStopped: if an export differs from the original.
+        RunInterrupted: if a signal ended it.
     """
     _refuse(checkpoint, output, formats, push, min(number, calibration_number))
     path = find_checkpoint(checkpoint[0])
@@ -80,7 +83,7 @@ def export(
     split = run_split(path)
     ranges = _calibrating(calibration, split, calibration_number) if "int8" in formats else []
     samples = _compared(photos, calibration, split, number)
-    with writing_folder(output) as part:
+    with SIGNALS.listening(), writing_folder(output) as part:  # a signal leaves nothing behind
         part.mkdir(parents=True)
         _write(generator, facts, part, formats, ranges)
         checked = []
@@ -107,6 +110,8 @@ def _refuse(checkpoint: Sequence[Path], output: Path, formats: Sequence[Format],
         raise InputError(f"expected formats, each once, got {list(formats)}: choose among {', '.join(FILES)}")
     if push is not None and "hub" not in formats:
         raise InputError("--push uploads the hub folder: add hub to --formats")
+    if push is not None:
+        check_hub()
     if number < 1:
         raise InputError("expected 1 photo or more to compare and to calibrate on")
 
@@ -133,7 +138,8 @@ def _validated(path: Path, epoch: Any) -> dict[str, float]:
         return {}
     with log.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
-    return {key: float(value) for row in rows for key, value in row.items() if str(key).startswith("val/") and value}
+    found = {key: float(value) for row in rows for key, value in row.items() if str(key).startswith("val/") and value}
+    return {key: value for key, value in found.items() if isfinite(value)}  # JSON has no others
 
 
 def _calibrating(calibration: Path | None, split: Split | None, number: int) -> list[Pixels]:

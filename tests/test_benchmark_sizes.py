@@ -1,9 +1,12 @@
 import re
 
+import pytest
+
 from hdr_lightning.benchmark_sizes import HEADER
 from hdr_lightning.cli import main
 
 
+@pytest.mark.slow
 def test_each_method_has_a_row_and_one_that_does_not_fit_says_why(checkpoint, photo, capsys):
     options = [f"--checkpoint={checkpoint}", f"--photo={photo(height=150, width=200)}", "--memory=0.001"]
     table = main(["benchmark-sizes", *options, "--methods=[whole,tiles]", "--tile=96", "--overlap=32"])

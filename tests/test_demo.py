@@ -1,5 +1,7 @@
+import gc
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,9 @@ def served(studio):
     assert page.analytics_enabled is False
     yield launch(page)
     page.close()
+    with warnings.catch_warnings():  # what Gradio and its client leave open would be blamed on a later test
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @HARMLESS

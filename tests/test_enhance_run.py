@@ -1,5 +1,6 @@
 """A run of `enhance` over many photos: what is taken, what is left, what is told, how it ends and goes on."""
 
+import errno
 import json
 import os
 import shutil
@@ -18,7 +19,11 @@ import hdr_lightning
 from hdr_lightning.cli import main
 from hdr_lightning.data.ahead import Opened, PhotosAhead, Unreadable
 from hdr_lightning.data.files import read_photo
-from hdr_lightning.inference import Editing, Enhancer
+from hdr_lightning.inference import Editing, Enhancer, journal
+from hdr_lightning.inference.journal import Journal
+
+ODD = '{"source": 1, "source_state": 2, "target": [], "target_state": null, "making": 3}\n'
+"""A line of the journal that has all its parts, and none as it should be."""
 
 
 def enhance(*photos, checkpoint, output, words=()):
@@ -150,13 +155,20 @@ class TestJournal:
         assert before.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}.items()
         assert len(lines(out)) == 3
 
+    def test_which_network_was_taken_is_told(self, tmp_path, checkpoint, photos, out, capsys):
+        best = tmp_path / "runs" / "second" / "fit_0" / "checkpoints" / "best.ckpt"
+        best.parent.mkdir(parents=True)
+        shutil.copy(checkpoint, best)
+        enhance(photos[0], checkpoint=tmp_path / "runs", output=out)
+        assert f"of {best} on cpu" in capsys.readouterr().out
+
     def test_what_was_deleted_is_made_again(self, checkpoint, photos, out):
         enhance(*photos, checkpoint=checkpoint, output=out)
         (out / "b.png").unlink()
         enhance(*photos, checkpoint=checkpoint, output=out)
         assert (out / "b.png").is_file()
 
-    @pytest.mark.parametrize("cut", ['{"source": "/a.png", "tar', '{"source": 3}\n', "\x00\x00\n", "[1]\n"])
+    @pytest.mark.parametrize("cut", ['{"source": "/a.png", "tar', '{"source": 3}\n', "\x00\x00\n", "[1]\n", ODD])
     def test_damaged_lines_are_no_obstacle(self, checkpoint, photos, out, cut):
         enhance(*photos[:2], checkpoint=checkpoint, output=out)
         with (out / "journal.jsonl").open("a") as file:
@@ -196,6 +208,49 @@ class TestJournal:
         words = ["--memory=1", "--guard=false"]  # which change no picture
         enhance(*photos, checkpoint=tmp_path / "same.ckpt", output=out, words=words)
 
+    def test_a_photo_that_changes_while_it_is_enhanced_is_not_done(self, checkpoint, photos, out, capsys, monkeypatch):
+        edit = Enhancer.edit
+
+        def edit_while_it_changes(enhancer, image):
+            photos[0].unlink()
+            return edit(enhancer, image)
+
+        monkeypatch.setattr(Enhancer, "edit", edit_while_it_changes)
+        enhance(photos[0], checkpoint=checkpoint, output=out)
+        Image.new("RGB", (9, 9)).save(photos[0])
+        err = refusal(capsys, photos[0], checkpoint=checkpoint, output=out)
+        assert "a.png has changed since it was made" in err
+
+    def test_a_crash_before_a_photo_takes_its_place_is_no_obstacle(self, checkpoint, photos, out, monkeypatch):
+        with monkeypatch.context() as crashing:
+            crashing.setattr(Journal, "record", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                enhance(*photos, checkpoint=checkpoint, output=out)
+        assert not list(out.glob("*.png"))
+        enhance(*photos, checkpoint=checkpoint, output=out)
+        assert len(lines(out)) == 3
+
+    def test_a_full_disk_leaves_no_photo_without_a_line(self, checkpoint, photos, out, capsys, monkeypatch):
+        def full(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as filling:
+            filling.setattr(journal, "_is_cut", full)
+            err = refusal(capsys, *photos, code=1, checkpoint=checkpoint, output=out)
+        assert "journal.jsonl: cannot be written (No space left on device)" in err
+        assert not list(out.glob("*.png"))
+        enhance(*photos, checkpoint=checkpoint, output=out)
+
+    def test_a_journal_that_cannot_be_read_is_told(self, checkpoint, photos, out, capsys):
+        (out / "journal.jsonl").mkdir(parents=True)
+        assert "journal.jsonl: cannot be read" in refusal(capsys, *photos, checkpoint=checkpoint, output=out)
+
+    def test_lines_of_another_process_hide_none(self, checkpoint, photos, out):
+        enhance(*photos, checkpoint=checkpoint, output=out)
+        old = {**lines(out)[0], "target_state": [1, 1]}
+        (out / "journal_1.jsonl").write_text(json.dumps(old) + "\n")
+        enhance(*photos, checkpoint=checkpoint, output=out)
+
     def test_a_failed_photo_is_tried_again(self, checkpoint, photos, out, capsys):
         whole = photos[1].read_bytes()
         photos[1].write_bytes(whole[:100])
@@ -216,6 +271,14 @@ def test_compare_shows_source_and_result_side_by_side(checkpoint, photos, out):
         assert both.shape == (24, 2 * 32 + 2, 3)
         assert np.abs(both[:, :31] - source[:, :31]).mean() < 8
         assert np.abs(both[:, -31:] - result[:, -31:]).mean() < 8
+
+
+def test_no_comparison_takes_the_place_of_a_photo(checkpoint, photo, out, capsys):
+    for name in ("in/a.jpg", "in/compare/a.jpg.jpg"):
+        photo(name)
+    err = refusal(capsys, photo("in/b.png").parent, checkpoint=checkpoint, output=out, words=["--compare"])
+    assert "where --compare shows" in err
+    assert not out.exists()
 
 
 def test_the_time_of_each_part_is_told(checkpoint, photos, out, capsys):

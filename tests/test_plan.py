@@ -50,6 +50,7 @@ def test_a_small_training_fits_and_nothing_is_written(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_large_one_does_not_and_the_remedy_is_named(capsys):
     with pytest.raises(SystemExit) as leave:
         planned("--memory=0.65", "--data.crop=512", "--data.batch_size=8")

@@ -1,6 +1,7 @@
 """What is measured: generators of the package, trained ones, and the published code with the same weights."""
 
 import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,10 @@ def published_network(generator: Generator, peer: str | None = None) -> nn.Modul
         network.load_state_dict(generator.state_dict())
         return network.eval()
     try:
-        import spandrel
-        import spandrel_extra_arches
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they use of torch is theirs
+            import spandrel
+            import spandrel_extra_arches
     except ImportError:  # pip install 'hdr-lightning[benchmark]'
         return None
     spandrel_extra_arches.install(ignore_duplicates=True)

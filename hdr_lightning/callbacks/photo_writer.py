@@ -77,7 +77,7 @@ class PhotoWriter(Callback):
                 raise InputError(
                     "predict enhances the folder data.photos, which is not set; for single photos use `enhance`"
                 )
-            return self._choose(plan([photos], output), output, pl_module, trainer)
+            return self._choose(plan([photos], output, self.compare), output, pl_module, trainer)
 
         trainer.datamodule.photos_ahead = choose  # type: ignore[attr-defined]
 
@@ -86,7 +86,7 @@ class PhotoWriter(Callback):
         journal = Journal(output, self.editing, fingerprint([task.generator]), trainer.global_rank)
         self._left = journal.left(jobs, self.overwrite)
         self._jobs = {job.source: job for job in self._left}
-        self._writing = PhotoWriting(journal, output / "compare" if self.compare else None)
+        self._writing = PhotoWriting(journal, self.compare)
         make_folder(output)
         rank_zero_info(f"{len(self._left)} photos to {output}, {len(jobs) - len(self._left)} are done already")
         self._ahead = PhotosAhead([job.source for job in self._left[trainer.global_rank :: trainer.world_size]])

@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from hdr_lightning.data.files import Photo, read_photo, to_tensor
+from hdr_lightning.data.files import Photo, file_state, read_photo, to_tensor
 from hdr_lightning.errors import InputError
 
 SMALL = 2**28
@@ -24,10 +24,14 @@ class Opened:
         photo: what the file holds.
         image: its pixels.
         seconds: that reading took.
+        state: of the file, before it was read.
     """
 
-    def __init__(self, path: Path, photo: Photo, image: Float[Tensor, "3 h w"], seconds: float) -> None:
+    def __init__(
+        self, path: Path, photo: Photo, image: Float[Tensor, "3 h w"], seconds: float, state: Sequence[int]
+    ) -> None:
         self.path = path
+        self.state = state
         self.photo = photo
         self.image = image
         self.seconds = seconds
@@ -90,7 +94,8 @@ class PhotosAhead:
 def _open(path: Path) -> Opened | Unreadable:
     began = time.monotonic()
     try:
+        state = file_state(path) if path.is_file() else []
         photo = read_photo(path)
     except InputError as error:
         return Unreadable(path, error, time.monotonic() - began)
-    return Opened(path, photo, to_tensor(photo.pixels), time.monotonic() - began)
+    return Opened(path, photo, to_tensor(photo.pixels), time.monotonic() - began, state)

@@ -330,11 +330,14 @@ def list_photos(folder: Path) -> list[Path]:
     """List the photos of a folder by name, but for hidden ones, such as macOS leaves beside others.
 
     Raises:
-        InputError: if the folder is missing or holds no photo.
+        InputError: if the folder is missing or holds no photo, or a name is no text.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.name[0] != ".")
     if not photos:
         raise InputError(f"{folder}: the folder holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
+    for photo in photos:
+        if not photo.name.isascii() and photo.name.encode(errors="ignore").decode() != photo.name:
+            raise InputError(f"{folder}: the name of a photo is no UTF-8, {photo.name!r}: rename it")
     return photos

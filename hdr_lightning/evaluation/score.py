@@ -14,7 +14,7 @@ from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, Cost, 
 QUALITY_SHARE = 0.7
 
 QUALITY: dict[str, tuple[float, float]] = {"psnr": (10.0, 40.0), "ssim": (0.4, 1.0), "lpips": (0.6, 0.0)}
-"""Means that are worth 0 and 1; linear between."""
+"""Of a photo: what is worth 0 and 1; linear between."""
 
 COST: dict[str, tuple[float, float]] = {"parameters": (1e8, 1e5), "macs": (1e13, 1e10), "memory": (1e10, 1e8)}
 """What is worth 0 and 1, in numbers, multiplications and bytes, the last two a megapixel; logarithmic between."""
@@ -46,20 +46,22 @@ def score(evaluation: Evaluation) -> dict[str, Score]:
 def quality_of(evaluation: Evaluation, name: str) -> float | None:
     """The quality of a contender in [0, 1]: the mean over the parts of `QUALITY` that were measured.
 
-    A photo without a value, because the result was broken, counts as 0. Nothing where PSNR or SSIM was not measured.
+    A photo without a value, because the result was broken, counts as 0, which nothing is below; one that is broken
+    itself, so that the untouched source has no value, does not count. Nothing where PSNR or SSIM was not measured.
     """
-    values = evaluation.values.get(name, {})
-    parts = {measure: _part(measure, values.get(measure, [])) for measure in QUALITY}
+    values, untouched = (evaluation.values.get(each, {}) for each in (name, SOURCE))
+    parts = {measure: _part(measure, values.get(measure, []), untouched.get(measure, [])) for measure in QUALITY}
     found = [part for part in parts.values() if part is not None]
     return None if parts["psnr"] is None or parts["ssim"] is None else sum(found) / len(found)
 
 
-def _part(measure: str, values: Sequence[float | None]) -> float | None:
-    measured = [value for value in values if value is not None]
-    if not measured:
+def _part(measure: str, values: Sequence[float | None], untouched: Sequence[float | None]) -> float | None:
+    if all(value is None for value in values):
         return None
     worst, best = QUALITY[measure]
-    return _clip((_mean(measured) - worst) / (best - worst)) * len(measured) / len(values)
+    pairs = zip(values, untouched or [0.0] * len(values), strict=True)
+    counted = [value for value, known in pairs if value is not None or known is not None]
+    return _mean([0.0 if value is None else _clip((value - worst) / (best - worst)) for value in counted])
 
 
 def cost_of(cost: Cost) -> float:

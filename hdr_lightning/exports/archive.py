@@ -56,6 +56,8 @@ def looked_through(path: Path) -> io.BytesIO:
             names = archive.namelist()
             if len(set(names)) < len(names):
                 raise InputError(f"{path}: refused, two members of the archive have one name: export it again")
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                raise _refusal(path, "members of any size, packed")
             for name in names:
                 safe.writestr(name, _member(name.partition("/")[2], archive.read(name), path))
     except InputError:

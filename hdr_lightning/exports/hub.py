@@ -1,5 +1,6 @@
 """The layout of the Hugging Face hub: weights, configuration and a card, in a folder that is pushed only when asked."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from hdr_lightning.errors import InputError
@@ -66,6 +67,16 @@ def write_hub_folder(generator: Generator, facts: Facts, folder: Path) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
+def check_hub() -> None:
+    """Refuse to push where that cannot work.
+
+    Raises:
+        InputError: if the extra `hub` is missing.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise InputError("--push needs huggingface_hub: pip install 'hdr-lightning[hub]'")
+
+
 def push_folder(folder: Path, repository: str) -> str:
     """Upload a folder to the Hugging Face hub, with the user's own login; a new repository is private.
 
@@ -79,10 +90,9 @@ def push_folder(folder: Path, repository: str) -> str:
     Raises:
         InputError: if the extra `hub` is missing, or the hub refuses or cannot be reached.
     """
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise InputError("--push needs huggingface_hub: pip install 'hdr-lightning[hub]'") from None
+    check_hub()
+    import huggingface_hub
+
     api = huggingface_hub.HfApi()
     try:
         api.create_repo(repository, private=True, exist_ok=True)

@@ -94,17 +94,31 @@ class OnnxGenerator(Generator):
         options.log_severity_level = 3
         state = runtime.capi.onnxruntime_pybind11_state
         refusals = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
+        providers = ["CPUExecutionProvider"]
         try:
-            self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except refusals as error:
+            self._session = runtime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+            facts = self._session.get_modelmeta().custom_metadata_map
+        except (*refusals, UnicodeDecodeError) as error:
             raise InputError(f"{path}: is damaged, or holds operators that are not standard ({error})") from None
-        self.facts = parse_facts(self._session.get_modelmeta().custom_metadata_map, path)
+        self.facts = parse_facts(facts, path)
+        ends = [(each.name, each.type) for each in (*self._session.get_inputs(), *self._session.get_outputs())]
+        if ends != [(name, "tensor(float)") for name in (INPUT, *OUTPUTS)]:
+            raise InputError(f"{path}: has other inputs or outputs than `export` writes: export the checkpoint again")
+        self._path, self._failures = path, (*refusals, state.RuntimeException)
         self.training = False
 
     def forward(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         pictures = image.detach().float().cpu().contiguous().numpy()
-        results = [self._session.run([OUTPUTS[1]], {INPUT: one[None]})[0] for one in pictures]
-        return torch.cat([torch.from_numpy(result) for result in results]).to(image)
+        try:
+            results = [self._session.run([OUTPUTS[1]], {INPUT: one[None]})[0] for one in pictures]
+        except self._failures as error:
+            if "alloc" in str(error):
+                raise torch.OutOfMemoryError(f"out of memory in ONNX Runtime ({error})") from None
+            raise InputError(f"{self._path}: cannot edit a picture of shape {tuple(image.shape)} ({error})") from None
+        result = torch.cat([torch.from_numpy(each) for each in results])
+        if result.shape != image.shape:
+            raise InputError(f"{self._path}: made {tuple(result.shape)} of a picture of shape {tuple(image.shape)}")
+        return result.to(image)
 
 
 def read_onnx(path: Path) -> OnnxGenerator:

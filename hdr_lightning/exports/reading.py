@@ -7,6 +7,20 @@ from hdr_lightning.exports.weights import WEIGHTS, read_weights
 from hdr_lightning.generators import Generator
 from hdr_lightning.generators.loading import find_checkpoint, load_generator
 
+EXPORTS = (".safetensors", ".pt2", ".onnx")
+
+
+def find_model(path: Path) -> Path:
+    """Find the file that a path means: itself, the newest best of a folder of runs, or the weights of an export.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if path.suffix in EXPORTS and not path.is_dir():
+        return path
+    weights = path / WEIGHTS
+    return weights if weights.is_file() else find_checkpoint(path)
+
 
 def load_model(path: Path, modules: Sequence[str] = ()) -> Generator:
     """Load a network from a checkpoint, the folder of a run, or an export, without running anything that a file holds.
@@ -19,6 +33,9 @@ def load_model(path: Path, modules: Sequence[str] = ()) -> Generator:
     Raises:
         InputError: if it is none of these, or damaged.
     """
+    path = find_model(path)
+    if path.suffix == ".safetensors":
+        return read_weights(path, modules)
     # Once imported, these classes would be offered to those who train.
     if path.suffix == ".pt2":
         from hdr_lightning.exports.programs import read_program
@@ -28,7 +45,4 @@ def load_model(path: Path, modules: Sequence[str] = ()) -> Generator:
         from hdr_lightning.exports.onnx_files import read_onnx
 
         return read_onnx(path)
-    weights = path / WEIGHTS if path.is_dir() else path
-    if weights.suffix == ".safetensors" and (weights.is_file() or not path.is_dir()):
-        return read_weights(weights, modules)
-    return load_generator(find_checkpoint(path), modules)
+    return load_generator(path, modules)

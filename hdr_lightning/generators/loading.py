@@ -148,12 +148,15 @@ def _build(spec: Mapping[str, Any], path: Path) -> Generator:
             f"{path}: its generator {spec['class_path']} is not part of this package: "
             "name the module that defines it with --modules, if you trust it"
         )
-    arguments = {
-        name: _build(value, path) if _is_spec(value) else value for name, value in (spec.get("init_args") or {}).items()
-    }
+    given = spec.get("init_args") or {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"{path}: {cls.__name__} cannot be built: expected its arguments by name, got {given!r:.60}")
+    arguments = {name: _build(value, path) if _is_spec(value) else value for name, value in given.items()}
     try:
         return cls(**arguments)
-    except TypeError as error:
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: sizes below 0, or beyond all memory
         raise InputError(f"{path}: {cls.__name__} cannot be built from the checkpoint's arguments: {error}") from None
 
 

@@ -1,6 +1,7 @@
 """Feature maps of photos that are larger than the memory for them: in temporary files, of which little is in memory."""
 
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,10 @@ def empty_map(like: Tensor, *shape: int) -> Tensor:
         return like.new_empty(shape)
     try:
         with tempfile.TemporaryFile(dir=bound.folder) as file:
-            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is told now; later it would end the process
+            else:
+                file.truncate(size)
             memory = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise InputError(

@@ -186,7 +186,10 @@ def choose_device(device: Device) -> torch.device:
     """
     if device != "auto":
         available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not available[device]:
-            raise InputError(f"--device {device}: there is none on this machine; --device auto takes what there is")
+        if not available.get(device):
+            raise InputError(
+                f"--device {device}: there is none on this machine; take auto, which is what there is, or one of "
+                f"{', '.join(available)}"
+            )
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

@@ -17,13 +17,20 @@ class Job(NamedTuple):
     target: Path
 
 
-def plan(photos: Sequence[Path], output: Path) -> list[Job]:
+def comparison(job: Job, output: Path) -> Path:
+    """The file that shows source and result of a photo of the output folder side by side."""
+    name = job.target.relative_to(output)
+    return output / "compare" / name.with_name(f"{name.name}.jpg")
+
+
+def plan(photos: Sequence[Path], output: Path, compare: bool = False) -> list[Job]:
     """Pair each photo with the file that it becomes.
 
     Args:
         photos: photos; folders, whose hidden files are left; or patterns with * and ?, where ** is any depth of
             folders. What lies in a folder, or below the part of a pattern that has no * in it, keeps its place there.
         output: folder of what they become.
+        compare: whether pictures of source and result side by side are written, too.
 
     Raises:
         InputError: if there is no such photo, two would become one, or one would be written onto itself.
@@ -38,6 +45,11 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
                 f"{taken[target]} and {source} would both become {target}: enhance them one after the other"
             )
         taken[target] = source
+    for job in jobs if compare else ():
+        if (shown := comparison(job, output)) in taken:
+            raise InputError(
+                f"{taken[shown]} would become {shown}, where --compare shows {job.source}: enhance that photo alone"
+            )
     return jobs
 
 

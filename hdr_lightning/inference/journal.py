@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hdr_lightning.data.files import content_hash
+from hdr_lightning.data.files import content_hash, file_state
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator
 from hdr_lightning.inference.jobs import Job
@@ -19,6 +19,9 @@ from hdr_lightning.inference.large import Passed
 from hdr_lightning.inference.settings import Editing
 
 NAME = "journal"
+
+KINDS = {"source": str, "source_state": list, "target": str, "target_state": list, "making": dict}
+"""What a line has at least."""
 
 NEUTRAL = ("memory", "guard")
 """Settings that do not change a picture."""
@@ -55,14 +58,17 @@ class Journal:
         Raises:
             InputError: if such a file is there, and may not.
         """
-        known = {line["target"]: line for line in self._lines()}
+        known: dict[str, list[dict[str, Any]]] = {}
+        for line in self._lines():
+            known.setdefault(line["target"], []).append(line)
         left = []
         for job in jobs:
             if job.target.exists():
-                reason = self._other(job, known.get(self._name(job)))
-                if reason is None:
+                reasons = [self._other(job, line) for line in known.get(self._name(job), ())] or [""]
+                if None in reasons:
                     continue
                 if not overwrite:
+                    reason = reasons[-1]
                     raise InputError(
                         f"{job.target} is there already{reason}: choose another --output, or replace it with "
                         "--overwrite"
@@ -70,22 +76,26 @@ class Journal:
             left.append(job)
         return left
 
-    def record(self, job: Job, passes: Sequence[Passed], seconds: dict[str, float]) -> None:
-        """Add a photo that is done.
+    def record(
+        self, job: Job, passes: Sequence[Passed], seconds: dict[str, float], source: Sequence[int], written: Path
+    ) -> None:
+        """Add a photo that is complete and takes its place next, so that nothing is there without a line.
 
         Args:
-            job: the photo, and what it became.
+            job: the photo, and what it becomes.
             passes: how it passed the networks.
             seconds: that its parts took.
+            source: state of the photo when it was read.
+            written: the file that it became, under whatever name.
 
         Raises:
             InputError: if the journal cannot be written.
         """
         line = {
             "source": str(job.source),
-            "source_state": _state(job.source),
+            "source_state": list(source),
             "target": self._name(job),
-            "target_state": _state(job.target),
+            "target_state": file_state(written),
             "making": self.making,
             "method": sorted({each.method for each in passes}),
             "seam": max(each.seam for each in passes),
@@ -101,31 +111,33 @@ class Journal:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def _other(self, job: Job, line: dict[str, Any] | None) -> str | None:
-        """Why a file is not what would be made; nothing if it is."""
-        if line is None:
-            return ""
+    def _other(self, job: Job, line: dict[str, Any]) -> str | None:
+        """Why a file is not what would be made, by one line; nothing if it is."""
         changed = [name for name, value in self.making.items() if line["making"].get(name) != value]
         if line["source"] != str(job.source):
             return f", made from {line['source']}"
-        if line["source_state"] != _state(job.source):
+        if line["source_state"] != file_state(job.source):
             return f", and {job.source} has changed since it was made"
         if changed:
             told = {name: (line["making"].get(name), self.making[name]) for name in changed}
             return ", made with " + ", ".join(f"other {name} ({old}, now {new})" for name, (old, new) in told.items())
-        if line["target_state"] != _state(job.target):
+        if line["target_state"] != file_state(job.target):
             return ", and was changed since it was made"
         return None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Lines that are whole, of all processes, older ones first."""
         for path in sorted(self.folder.glob(f"{NAME}*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
-            for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}): choose another --output") from None
+            for text in texts:
                 try:
                     line = json.loads(text)
                 except json.JSONDecodeError:
                     continue  # a process was killed while it wrote it
-                if isinstance(line, dict) and {"source", "source_state", "target", "target_state", "making"} <= {*line}:
+                if isinstance(line, dict) and {name: type(line.get(name)) for name in KINDS} == KINDS:
                     yield line
 
     def _name(self, job: Job) -> str:
@@ -148,12 +160,6 @@ def fingerprint(models: Sequence[Generator], files: Sequence[Path] = ()) -> str:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _state(path: Path) -> list[int]:
-    """Size in bytes, and time of the last change in nanoseconds."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _is_cut(path: Path) -> bool:

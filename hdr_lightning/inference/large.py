@@ -89,11 +89,12 @@ def _pass(generator: Generator, image: Tensor, device: torch.device, editing: Ed
 def _shared_statistics(generator: Generator, image: Tensor, device: torch.device, tile: int) -> Statistics | None:
     """What the blocks sum up over the whole picture, reduced to the pixels of a tile."""
     height, width = image.shape[-2:]
-    if not generator.blocks or height * width <= tile**2:
+    if not generator.blocks or max(height, width) <= tile:
         return None
-    scale = sqrt(tile**2 / (height * width))
+    scale = min(1, sqrt(tile**2 / (height * width)))  # a long and narrow photo may have fewer pixels than a tile
     size = [max(1, int(length * scale)) // generator.stride * generator.stride for length in (height, width)]
-    reduced = F.interpolate(image, size=[max(each, generator.stride) for each in size], mode="area")
+    size = [max(each, generator.stride) for each in size]
+    reduced = F.interpolate(image, size=size, mode="area") if scale < 1 else image
     with recording() as statistics:
-        generator(reduced.to(device))
+        run_padded(generator, reduced.to(device), generator.stride)
     return statistics

@@ -1,6 +1,7 @@
 """How photos are enhanced, beside the network that does it."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from hdr_lightning.errors import InputError
@@ -37,8 +38,8 @@ class Editing:
     guard: bool = True
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not self.memory > 0:
-            raise InputError(f"expected a memory above 0 GB, got {self.memory}")
+        if self.memory is not None and not 0 < self.memory < inf:
+            raise InputError(f"expected a finite memory above 0 GB, got {self.memory}")
         if not 0 <= self.strength <= 1:
             raise InputError(f"expected a strength in [0, 1], got {self.strength}")
         if not 0 <= self.sharpen <= 2:

@@ -14,7 +14,7 @@ from hdr_lightning.data.ahead import SMALL, Opened
 from hdr_lightning.data.files import Photo, to_pixels, write_photo
 from hdr_lightning.errors import InputError
 from hdr_lightning.inference.enhancer import Edited
-from hdr_lightning.inference.jobs import Job
+from hdr_lightning.inference.jobs import Job, comparison
 from hdr_lightning.inference.journal import Journal
 
 
@@ -44,7 +44,7 @@ class PhotoWriting:
 
     Args:
         journal: gets a line a photo.
-        compare: folder for pictures of source and result side by side.
+        compare: whether pictures of source and result side by side are written, too.
 
     Attributes:
         done: how many were written.
@@ -52,7 +52,7 @@ class PhotoWriting:
         times: what it took.
     """
 
-    def __init__(self, journal: Journal, compare: Path | None = None) -> None:
+    def __init__(self, journal: Journal, compare: bool = False) -> None:
         self.journal = journal
         self.compare = compare
         self.done = 0
@@ -95,23 +95,20 @@ class PhotoWriting:
         try:
             photo = opened.photo
             pixels = to_pixels(edited.image, photo.pixels.dtype)
-            write_photo(job.target, replace(photo, pixels=pixels))
-            if self.compare is not None:
-                path = comparison(self.compare, job, self.journal.folder)
-                write_photo(path, _side_by_side(opened.image, edited))
+            if self.compare:
+                write_photo(comparison(job, self.journal.folder), _side_by_side(opened.image, edited))
+
+            def record(written: Path) -> None:
+                taken = {"reading": opened.seconds, "network": seconds, "writing": time.monotonic() - began}
+                self.journal.record(job, edited.passes, taken, opened.state, written)
+
+            write_photo(job.target, replace(photo, pixels=pixels), record)
             took = time.monotonic() - began
-            self.journal.record(job, edited.passes, {"reading": opened.seconds, "network": seconds, "writing": took})
         except InputError as error:
             self.fail(job.source, error)
             return
         self.done += 1
         self.times.writing += took
-
-
-def comparison(folder: Path, job: Job, output: Path) -> Path:
-    """The file that shows source and result of a photo of the output folder side by side."""
-    name = job.target.relative_to(output)
-    return folder / name.with_name(f"{name.name}.jpg")
 
 
 def _side_by_side(source: Float[Tensor, "3 h w"], edited: Edited) -> Photo:

@@ -154,10 +154,10 @@ def lpips_network(network: str, weights: Path | None) -> nn.Module:
         InputError: if there are no weights, they cannot be fetched, or a package is missing.
     """
     name, _ = LPIPS_NETWORKS[network]
-    features = read_features(name, weights)
-    with extra("lpips"):
+    with extra("lpips"):  # before its weights are looked for
         import lpips
 
+        features = read_features(name, weights)
         net: nn.Module = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)  # the features follow
     inner = net.get_submodule("net")
     theirs = {key: f"features.{key.partition('.')[2]}" for key in inner.state_dict()}

@@ -24,15 +24,16 @@ const fill = (image, path) => {
 /* Before and after. */
 const selects = { left: document.getElementById("left"), right: document.getElementById("right") };
 const opened = new Set();
-const pictureOf = (shot, role) => (role.kind === "output" ? shot.outputs[role.name] : shot[role.kind]);
+const own = (values, name) => (Object.hasOwn(values, name) ? values[name] : null);  // contenders are called anything
+const pictureOf = (shot, role) => (role.kind === "output" ? own(shot.outputs, role.name) : shot[role.kind]);
 const points = (bins, peak) => bins.map((share, place) => `${place},${(100 - 100 * Math.min(1, share / peak)).toFixed(1)}`).join(" ");
 
 const drawHistogram = (svg, shot, sides) => {
   const drawn = { left: sides.left.name, right: sides.right.name, goal: "" };
-  const known = Object.values(drawn).map((name) => shot.histograms[name]).filter(Boolean);
+  const known = Object.values(drawn).map((name) => own(shot.histograms, name)).filter(Boolean);
   const peak = Math.max(...known.map((bins) => [...bins].sort((a, b) => b - a)[2])) || 1;  // a clipped border is no peak
   for (const [side, name] of Object.entries(drawn)) {
-    const bins = shot.histograms[name];
+    const bins = own(shot.histograms, name);
     svg.querySelector(`.${side}`).setAttribute("points", bins ? points(bins, peak) : "");
   }
 };
@@ -48,9 +49,9 @@ const show = (figure) => {
   const overlay = figure.querySelector("img.over");
   const pressed = figure.querySelector("button[aria-pressed=true]");
   const what = pressed ? pressed.dataset.over : "";
-  fill(overlay, what === "target" ? shot.target : what === "difference" ? shot.differences[sides.right.name] : "");
+  fill(overlay, what === "target" ? shot.target : what === "difference" ? own(shot.differences, sides.right.name) : "");
   figure.classList.toggle("covered", !overlay.hidden);
-  const values = [sides.left, sides.right].map((role) => shot.values[role.name] || "");
+  const values = [sides.left, sides.right].map((role) => own(shot.values, role.name) || "");
   figure.querySelector(".values").textContent = values.filter(Boolean).join(" → ");
   drawHistogram(figure.querySelector(".histogram"), shot, sides);
 };

@@ -15,7 +15,7 @@ from hdr_lightning.evaluation.score import pareto_svg, score
 from hdr_lightning.report.curves import Curve, curves_of
 from hdr_lightning.report.gallery import Crop, Gallery, Shot
 from hdr_lightning.report.pictures import BINS, LEVELS
-from hdr_lightning.report.summary import chance, gains, leading_measure, ranked, sound_values, summary, text
+from hdr_lightning.report.summary import chance, gains, interval, leading_measure, ranked, sound_values, summary, text
 from hdr_lightning.report.tables import to_csv, to_markdown
 
 PAGE = "report.html"
@@ -124,6 +124,7 @@ def _page(evaluation: Evaluation, gallery: Gallery, shots: dict[str, Shot]) -> s
         level=LEVELS,
         bins=BINS,
         text=text,
+        interval=interval,
         chance=chance,
         script=script,
         script_hash=_embedded(hashlib.sha256(script.encode()).digest()),

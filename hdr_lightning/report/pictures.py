@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -87,15 +87,8 @@ def worst_window(output: Picture, target: Picture, side: int) -> Window:
     """
     side = min(side, *output.shape[-2:])
     error = (output.clamp(0, 1) - target).abs().nan_to_num(1).mean(dim=0)
-    height, width = error.shape
-    tops, lefts = (_starts(length, side) for length in (height, width))
+    width = error.shape[1]
     sums = F.pad(error.double().cumsum(0).cumsum(1), (1, 0, 1, 0))  # of all above and left
-    below, right = tops + side, lefts + side
-    inside = sums[below][:, right] - sums[tops][:, right] - sums[below][:, lefts] + sums[tops][:, lefts]
-    row, column = divmod(int(inside.argmax()), len(lefts))
-    return Window(int(lefts[column]), int(tops[row]), side, float(inside[row, column]) / side**2)
-
-
-def _starts(length: int, side: int) -> Int[Tensor, " n"]:
-    """Where windows begin: a quarter of a window apart, and the last one at the border."""
-    return torch.tensor(sorted({*range(0, length - side, max(1, side // 4)), length - side}))
+    inside = (sums[side:, side:] - sums[:-side, side:]).sub_(sums[side:, :-side]).add_(sums[:-side, :-side])
+    row, column = divmod(int(inside.argmax()), width - side + 1)
+    return Window(column, row, side, float(inside[row, column]) / side**2)

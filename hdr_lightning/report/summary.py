@@ -1,5 +1,7 @@
 """What an evaluation says, in few numbers: means with intervals, gains, and whether they may be chance."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
@@ -19,7 +21,7 @@ class Cell(NamedTuple):
         mean: with its spread and 95 % interval.
         gain: over the untouched sources on the photos that both have; nothing for the sources themselves.
         improved: whether the gain is one, by the measure's direction.
-        best: whether no other contender has a better mean.
+        best: whether no other contender has a better mean of the photos that all of them have.
     """
 
     photos: int
@@ -47,7 +49,7 @@ def _line(evaluation: Evaluation, measure: str) -> Line:
     means = {name: mean for name, mean in found.items() if mean is not None}
     gained = compare_contenders(evaluation, measure, SOURCE) if SOURCE in names else {}
     sign = 1 if MEASURES[measure].better == "higher" else -1
-    best = max((sign * mean.mean for name, mean in means.items() if name != SOURCE), default=None)
+    best = _best({name: sound_values(evaluation, name, measure) for name in means if name != SOURCE}, sign)
     cells: dict[str, Cell | None] = dict.fromkeys(names)
     for name, mean in means.items():
         gain = gained.get(name)
@@ -56,9 +58,16 @@ def _line(evaluation: Evaluation, measure: str) -> Line:
             mean,
             gain,
             gain is not None and sign * gain.mean > 0,
-            len(means) > 2 and name != SOURCE and sign * mean.mean == best,
+            len(means) > 2 and name in best,
         )
     return Line(measure, cells)
+
+
+def _best(columns: Mapping[str, Sequence[float | None]], sign: int) -> list[str]:
+    """Who is best on the photos that all have: to break on a hard photo is no merit."""
+    rows = [row for row in zip(*columns.values(), strict=True) if None not in row]
+    sums = [sign * sum(column) for column in zip(*rows, strict=True)]
+    return [name for name, total in zip(columns, sums, strict=bool(sums)) if total == max(sums)]
 
 
 def sound_values(evaluation: Evaluation, contender: str, measure: str) -> list[float | None]:
@@ -113,6 +122,17 @@ def text(value: float | None, measure: str, signed: bool = False) -> str:
     if value is None:
         return ""
     return f"{value:{'+' if signed else ''}.{MEASURES[measure].digits}f}"
+
+
+def interval(mean: Summary, measure: str, between: str = " to ") -> str:
+    """The 95 % interval of a mean as people read it; in words where one scene has none.
+
+    >>> interval(Summary(21.0, 1.0, 20.123, 22.0), "psnr"), interval(Summary(21.0, 0.0, math.nan, math.nan), "psnr")
+    ('20.12 to 22.00', 'one scene')
+    """
+    if math.isnan(mean.low):
+        return "one scene"
+    return f"{text(mean.low, measure)}{between}{text(mean.high, measure)}"
 
 
 def chance(p: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
 from hdr_lightning.report.gallery import Shot
-from hdr_lightning.report.summary import Cell, Line, chance, ranked, sound_values, text
+from hdr_lightning.report.summary import Cell, Line, chance, interval, ranked, sound_values, text
 
 LISTED = 10
 """Photos at each end of the order that the Markdown shows."""
@@ -74,9 +74,9 @@ def _summary_row(line: Line, names: Sequence[str]) -> list[str]:
 def _summary_cell(measure: str, cell: Cell | None) -> str:
     if cell is None:
         return ""
-    interval = f"{text(cell.mean.mean, measure)} [{text(cell.mean.low, measure)}, {text(cell.mean.high, measure)}]"
+    mean = f"{text(cell.mean.mean, measure)} [{interval(cell.mean, measure, ', ')}]"
     gain = f", {text(cell.gain.mean, measure, signed=True)} ({chance(cell.gain.p)})" if cell.gain else ""
-    return interval + gain
+    return mean + gain
 
 
 def _ends(evaluation: Evaluation, shots: dict[str, Shot]) -> list[str]:

@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -228,6 +230,17 @@ def test_list_photos(photo, tmp_path):
     assert [path.name for path in list_photos(tmp_path)] == ["a.jpeg", "b.png"]
     with pytest.raises(InputError, match="no such folder"):
         list_photos(tmp_path / "none")
+
+
+def test_names_that_are_no_text_are_refused(photo, tmp_path):
+    photo("größe.png")
+    assert len(list_photos(tmp_path)) == 1
+    try:
+        shutil.copy(tmp_path / "größe.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("the file system refuses such names itself")
+    with pytest.raises(InputError, match="no UTF-8"):
+        list_photos(tmp_path)
 
 
 def test_real_manifest(shared):

@@ -18,6 +18,7 @@ from hdr_lightning.evaluation import perceptual
 from hdr_lightning.evaluation.measuring import Meter, choose_measures
 from hdr_lightning.evaluation.perceptual import PerceptualDistance
 from hdr_lightning.image.naturalness import niqe
+from hdr_lightning.losses import networks
 from hdr_lightning.metrics import measure_thoroughly
 from hdr_lightning.metrics.naturalness import read_natural_model
 
@@ -198,6 +199,14 @@ def test_what_cannot_be_measured_is_refused(parameters):
             chosen(names, targets)
     assert chosen(targets=False, parameters=parameters).meter.names == ["niqe"]
     assert chosen(["psnr", "l1"]).meter.names == ["l1", "psnr"]
+
+
+def test_without_the_package_lpips_its_extra_is_named_and_no_weights_are_fetched(monkeypatch):
+    monkeypatch.setattr(networks, "find_spec", lambda name: None)
+    monkeypatch.setattr(networks, "_fetch", lambda *given: pytest.fail("fetched"))
+    with pytest.raises(InputError, match=r"pip install 'hdr-lightning\[perceptual\]'"):
+        chosen(["lpips"])
+    assert "hdr-lightning[perceptual]" in chosen([]).facts["LPIPS"]
 
 
 def test_pictures_that_cannot_be_measured_say_why():

@@ -103,6 +103,23 @@ def test_a_broken_photo_counts_as_nothing():
     assert result == pytest.approx(quality_of(evaluation({"net": (COST, whole)}), "net") / 2)
 
 
+@pytest.mark.parametrize("measure", ["psnr", "ssim", "lpips"])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 5.0, 50.0])
+def test_to_break_on_a_photo_never_pays(measure, value):
+    kept = values()
+    kept[measure][0] = value
+    broken = {name: [None if name == measure else column[0], column[1]] for name, column in kept.items()}
+    found = [quality_of(evaluation({"net": (COST, each)}), "net") for each in (broken, kept)]
+    assert found[0] <= found[1]
+
+
+def test_a_photo_that_is_broken_itself_counts_for_nobody():
+    half = {name: [column[0], None] for name, column in values().items()}
+    whole = {name: [column[0], column[0]] for name, column in values().items()}
+    both = evaluation({SOURCE: (None, half), "net": (COST, half)})
+    assert quality_of(both, "net") == pytest.approx(quality_of(evaluation({"net": (COST, whole)}), "net"))
+
+
 def test_what_lacks_a_target_or_a_cost_has_no_score():
     several = evaluation({SOURCE: (None, values()), "blind": (COST, {"niqe": [3.0, 4.0]}), "net": (COST, values())})
     assert list(score(several)) == ["net"]

@@ -208,6 +208,14 @@ class TestRefused:
         assert message in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
+    def test_a_push_without_its_extra_before_anything_is_made(self, checkpoint, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(hub, "find_spec", lambda name: None)
+        with pytest.raises(SystemExit) as leave:
+            export(checkpoint, tmp_path / "out", "--formats=[hub]", "--push=me/rooms")
+        assert leave.value.code == 2
+        assert "pip install 'hdr-lightning[hub]'" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
     def test_a_folder_that_is_there(self, checkpoint, tmp_path, capsys):
         with pytest.raises(SystemExit):
             export(checkpoint, tmp_path)
@@ -248,6 +256,44 @@ class TestRefused:
             onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=9), tmp_path / "x.onnx")
             with pytest.raises(InputError, match=message):
                 load_model(tmp_path / "x.onnx")
+
+    @pytest.mark.parametrize("ends", [("photo", "enhanced", "other"), ("x", "enhanced", "unclamped"), None])
+    def test_onnx_that_says_it_is_ours(self, ends, exported, tmp_path):
+        """It has other inputs or outputs, or makes another size of a picture."""
+        onnx = pytest.importorskip("onnx")
+        names, make = ends or ("photo", "enhanced", "unclamped"), onnx.helper
+        nodes = [make.make_node("ReduceMean", names[:1], [name]) for name in names[1:]]
+        values = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names]
+        model = make.make_model(
+            make.make_graph(nodes, "g", values[:1], values[1:]),
+            opset_imports=[make.make_opsetid("", 20)],
+            ir_version=9,
+        )
+        facts = {each.key: each.value for each in onnx.load(exported / "model.onnx").metadata_props}
+        make.set_model_props(model, facts)
+        onnx.save(model, tmp_path / "x.onnx")
+        with pytest.raises(
+            InputError, match="other inputs or outputs" if ends else r"made \(1, 1, 1, 1\) of a picture"
+        ):
+            edit(load_model(tmp_path / "x.onnx"), smooth(0, (8, 8)))
+
+    def test_an_onnx_of_which_a_name_is_no_text(self, exported, tmp_path):
+        pytest.importorskip("onnx")
+        whole = (exported / "model.onnx").read_bytes()
+        (tmp_path / "x.onnx").write_bytes(whole.replace(b"hdr_lightning", b"hdr_\xff\xfe\xfd" + b"_" * 6, 1))
+        with pytest.raises(InputError, match="is damaged"):
+            load_model(tmp_path / "x.onnx")
+
+    @pytest.mark.parametrize("arguments", [{"width": -3}, {"width": 10**7}, [1], "abc"])
+    def test_safetensors_with_arguments_of_which_nothing_can_be_built(self, arguments, exported, tmp_path):
+        from safetensors.torch import load_file, save_file
+
+        path = exported / "model.safetensors"
+        facts = json.loads((exported / "model.json").read_text())
+        facts["generator"]["init_args"] = arguments
+        save_file(load_file(path), tmp_path / "x.safetensors", {"hdr_lightning": json.dumps(facts)})
+        with pytest.raises(InputError, match="NAFNet cannot be built"):
+            load_model(tmp_path / "x.safetensors")
 
 
 class Evil:
@@ -293,6 +339,15 @@ def test_a_pt2_that_could_run_code_is_refused(code, exported, tmp_path):
     with pytest.raises(InputError, match="refused, it holds"):
         load_model(path)
     assert not Evil.ran
+
+
+def test_a_pt2_whose_members_are_packed_is_refused(exported, tmp_path):
+    """They may be of any size: a small file would fill the memory."""
+    with zipfile.ZipFile(exported / "model.pt2") as old, zipfile.ZipFile(tmp_path / "x.pt2", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="refused, it holds members of any size"):
+        load_model(tmp_path / "x.pt2")
 
 
 def test_a_pt2_rewritten_without_a_change_is_loaded(exported, tmp_path):

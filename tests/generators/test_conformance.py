@@ -1,5 +1,6 @@
 """What every generator promises, tested on each the moment that the package exports it."""
 
+import os
 import subprocess
 import sys
 
@@ -235,6 +236,19 @@ def test_no_room_for_files_is_told(monkeypatch):
         maps.bounded(1e-9),
         pytest.raises(InputError, match=r"no room for 0\.0 GB .* \(full\)"),
     ):
+        maps.empty_map(torch.zeros(1), 1000)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room for a file")
+def test_a_full_disk_is_told_before_it_is_written_to(tmp_path, monkeypatch):
+    """Written to through memory, it would end the process."""
+
+    def reserve(file, start, size):
+        assert (start, size) == (0, 4000)
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(maps.os, "posix_fallocate", reserve)
+    with pytest.raises(InputError, match=r"\(full\): set TMPDIR"), maps.bounded(1e-9, folder=tmp_path):
         maps.empty_map(torch.zeros(1), 1000)
 
 

@@ -118,7 +118,8 @@ class TestOptions:
         assert result.shape == image.shape
 
     @pytest.mark.parametrize(
-        "options", [{"strength": 1.5}, {"sharpen": -1}, {"memory": 0}, {"tile": 0}, {"overlap": -1}]
+        "options",
+        [{"strength": 1.5}, {"sharpen": -1}, {"memory": 0}, {"memory": float("inf")}, {"tile": 0}, {"overlap": -1}],
     )
     def test_values_out_of_range_are_refused(self, options):
         with pytest.raises(InputError, match="expected"):

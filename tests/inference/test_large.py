@@ -101,6 +101,13 @@ def test_tiles_that_share_their_statistics_are_nearly_the_whole(name, monkeypatc
     assert (shared.image - whole).abs().mean() < 0.4 * (alone.image - whole).abs().mean()
 
 
+def test_a_long_and_narrow_photo_shares_its_statistics_too():
+    generator, image = build(), smooth(1, (44, 500)) * torch.linspace(0.1, 1, 500)
+    whole = edit_large(generator, image, CPU, Editing("whole")).image
+    tiled = edit_large(generator, image, CPU, Editing("tiles", tile=192, overlap=96)).image
+    assert (tiled - whole).abs().max() < 0.01
+
+
 def test_a_photo_smaller_than_a_tile_is_the_whole(small_tiles):
     generator, image = build(), smooth(2, (20, 28))
     passed = edit_large(generator, image, CPU, Editing("tiles", tile=96, overlap=16))

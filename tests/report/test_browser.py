@@ -5,7 +5,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from report.conftest import HOSTILE
+from report.conftest import DARK, HOSTILE
+
+from hdr_lightning.evaluation.results import SOURCE, Contender
+from hdr_lightning.report.page import write_report
 
 
 @pytest.fixture
@@ -149,6 +152,30 @@ def test_the_worst_windows_are_shown_as_they_are_the_worst_first(page):
     assert natural == shown
     page.select_option("#crops-of", label="bright")
     assert {row.get_attribute("data-contender") for row in page.locator(".crop:visible").all()} == {"bright"}
+
+
+def test_contenders_may_be_called_anything(chromium, evaluated, tmp_path):
+    """HTML shortens spaces, and every object of JavaScript has a constructor."""
+    evaluation, gallery = evaluated(tmp_path)
+    for kept in (evaluation.values, evaluation.faults):
+        kept.update({"constructor": kept.pop("bright"), "two  spaces": kept.pop(DARK, {})})
+    evaluation.contenders[1:] = [Contender("constructor", "a"), Contender("two  spaces", "b")]
+    for shot in gallery.shots:  # neither has made a picture of it
+        shot.outputs, shot.differences, shot.crops = {}, {}, {}
+        shot.histograms = {name: bins for name, bins in shot.histograms.items() if name in ("", SOURCE)}
+    write_report(evaluation, gallery, tmp_path)
+    complaints = []
+    opened = chromium.new_page()
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto((tmp_path / "report.html").as_uri())
+    figure = opened.locator(".shot").nth(1)
+    figure.scroll_into_view_if_needed()
+    wait(opened, "document.querySelectorAll('.shot')[1].querySelector('img.left').naturalWidth > 0")
+    assert figure.locator("img.right").is_hidden()
+    opened.select_option("#only", index=3)
+    assert opened.locator("#photos tbody tr:visible").count() == 5
+    assert complaints == []
+    opened.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1920, "light")])

@@ -1,8 +1,10 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import pytest
+from report.conftest import BRIGHT, DARK
 from scipy import stats
 
 from hdr_lightning.cli import main
@@ -68,6 +70,26 @@ def test_the_markdown_has_tables_whose_columns_agree_and_links_that_lead_somewhe
     assert len(links) == 15
     assert all((written / link).is_file() for link in links)
     assert "<script>" not in text
+
+
+def test_one_scene_has_no_interval(evaluated, tmp_path):
+    evaluation, gallery = evaluated(tmp_path)
+    evaluation.photos = [replace(photo, group="one") for photo in evaluation.photos]
+    page = write_report(evaluation, gallery, tmp_path)
+    for shown in (page, tmp_path / "report.md"):
+        text = shown.read_text(encoding="utf-8").partition('id="data"')[0]
+        assert "one scene" in text
+        assert not re.search(r"\bnan\b", text)
+
+
+def test_who_breaks_on_hard_photos_is_not_the_best_for_it(evaluated, tmp_path):
+    evaluation, _ = evaluated(tmp_path)
+    columns = {SOURCE: [10.0] * 5, BRIGHT: [None, 20.0, 20.0, 20.0, 20.0], DARK: [10.0, 21.0, 21.0, 21.0, 21.0]}
+    evaluation.values = {name: {"psnr": column} for name, column in columns.items()}
+    evaluation.faults = {BRIGHT: {evaluation.photos[0].name: "broken"}}
+    (line,) = summary(evaluation)
+    assert line.cells[BRIGHT].mean.mean > line.cells[DARK].mean.mean
+    assert [name for name, cell in line.cells.items() if cell.best] == [DARK]
 
 
 def test_the_page_names_no_address_and_its_data_is_json(written):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import smooth
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from skimage.exposure import histogram as skimage_histogram
 
@@ -51,6 +52,15 @@ def test_the_worst_window_holds_the_error_at_every_border(place):
     assert window.left <= place[1] < window.left + 24
     part = (slice(None), slice(window.top, window.top + 24), slice(window.left, window.left + 24))
     assert window.error == pytest.approx(float((output - target)[part].abs().mean()), rel=1e-5)
+
+
+def test_the_worst_window_is_the_worst_of_all():
+    target, output = (torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    error = (output - target).abs().mean(dim=0).numpy()
+    means = sliding_window_view(error, (12, 12)).mean(axis=(2, 3))
+    window = worst_window(output, target, 12)
+    assert (window.top, window.left) == np.unravel_index(means.argmax(), means.shape)
+    assert window.error == pytest.approx(means.max(), rel=1e-6)
 
 
 def test_what_is_not_finite_is_the_worst_and_small_pictures_are_one_window():

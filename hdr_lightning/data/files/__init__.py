@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,7 @@ __all__ = [
     "Photo",
     "Pixels",
     "content_hash",
+    "file_state",
     "full_scale",
     "make_folder",
     "output_name",
@@ -161,8 +162,14 @@ def output_name(name: Path) -> Path:
     return name.with_suffix(".tif") if name.suffix.lower() in RAW_SUFFIXES else name
 
 
-def write_photo(path: Path, photo: Photo) -> None:
+def write_photo(path: Path, photo: Photo, announce: Callable[[Path], None] | None = None) -> None:
     """Write a photo whole or not at all, in its own format, depth and colour profile, with its EXIF, XMP and alpha.
+
+    Args:
+        path: the file.
+        photo: what is written.
+        announce: called with the file under another name, when it is complete and before it takes its place; where it
+            raises, nothing is written.
 
     Raises:
         InputError: if the file cannot be written, or its format does not hold such a photo.
@@ -180,6 +187,8 @@ def write_photo(path: Path, photo: Photo) -> None:
             write_deep_png(temporary, photo)
         else:
             _write_shallow(temporary, photo)
+        if announce is not None:
+            announce(temporary)
 
 
 def _write_shallow(path: Path, photo: Photo) -> None:
@@ -247,6 +256,12 @@ def writing_folder(output: Path) -> Iterator[Path]:
         raise InputError(f"{output}: cannot be written ({error.strerror or error}): choose another --output") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def file_state(path: Path) -> list[int]:
+    """What tells a file from what it was: its size in bytes, and the time of its last change in nanoseconds."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def content_hash(path: Path) -> str:

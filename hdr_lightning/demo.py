@@ -14,6 +14,7 @@ from PIL import Image
 
 from hdr_lightning.data.files import output_name, read_photo, to_pixels, to_tensor, write_photo
 from hdr_lightning.errors import InputError
+from hdr_lightning.generators.loading import best_checkpoints
 from hdr_lightning.inference import Editing, Enhancer, load
 from hdr_lightning.inference.enhancer import Device
 from hdr_lightning.report.pictures import thumbnail
@@ -129,7 +130,7 @@ def find_checkpoints(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such checkpoint or folder of runs; give one with --checkpoint")
-        best = sorted(path.glob("**/checkpoints/best.ckpt"), key=lambda file: -file.stat().st_mtime)
+        best = best_checkpoints(path)[::-1]
         for run, file in [(file.parent.parent, file) for file in best] or [(path, path)]:
             name = str(run.relative_to(path)) if run != path else path.name
             found[str(run) if name in found else name] = file

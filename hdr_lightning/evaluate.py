@@ -12,7 +12,8 @@ import torch
 
 import hdr_lightning
 from hdr_lightning.callbacks.count_openings import record_opening
-from hdr_lightning.data.files import make_folder, writing, writing_folder
+from hdr_lightning.data.files import make_folder, writing_folder
+from hdr_lightning.data.of_run import read_config
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.evaluation.contenders import (
     Candidate,
@@ -24,7 +25,7 @@ from hdr_lightning.evaluation.contenders import (
 )
 from hdr_lightning.evaluation.cost import measure_cost
 from hdr_lightning.evaluation.measuring import choose_measures
-from hdr_lightning.evaluation.photos import Photos, held_out_photos, photos_of_pairs, read_config
+from hdr_lightning.evaluation.photos import Photos, held_out_photos, photos_of_pairs
 from hdr_lightning.evaluation.results import SOURCE, Contender
 from hdr_lightning.evaluation.running import run
 from hdr_lightning.evaluation.table import tabulate
@@ -115,8 +116,6 @@ def evaluate(
         evaluation = tabulate(" and ".join(each.name for each in named), entered, meter.names, rows, text, about)
         if len(evaluation.faults.get(SOURCE, {})) == len(rows):
             raise RunStopped("none of the photos could be measured:\n" + summary_text(evaluation))
-        with writing(part / "evaluation.json") as temporary:
-            temporary.write_text(evaluation.to_json(), encoding="utf-8")
         write_report(evaluation, gallery, part)
         if wandb is not None:
             log_evaluation(evaluation, gallery, wandb, output.absolute())

@@ -12,6 +12,7 @@ from torch import Tensor
 import hdr_lightning
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Pair
+from hdr_lightning.evaluation.cost import count_parameters
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, EvaluatedPhoto, Evaluation
 from hdr_lightning.evaluation.table import Measured, Row, tabulate
 from hdr_lightning.generators import Generator
@@ -93,7 +94,7 @@ class Report(Callback):
             rows,
             config.read_text(encoding="utf-8") if checkpoint and config.is_file() else "",
             {
-                "parameters": f"{sum(p.numel() for p in _generator(pl_module).parameters()):,}",
+                "parameters": f"{count_parameters(_generator(pl_module)):,}",
                 "versions": f"hdr_lightning {hdr_lightning.__version__}, torch {torch.__version__}",
                 "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),
             },

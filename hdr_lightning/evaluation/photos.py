@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
 from jaxtyping import Float
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdr_lightning.data.files import read_photo, to_tensor
 from hdr_lightning.data.manifest import list_photos, read_pairs
-from hdr_lightning.data.module import PairDataModule
+from hdr_lightning.data.of_run import data_of_run
 from hdr_lightning.data.pairs import Draw, Pair, PairDataset
-from hdr_lightning.errors import InputError
 
 
 class Photo(NamedTuple):
@@ -94,29 +91,7 @@ def held_out_photos(config: Path) -> Photos:
     Raises:
         InputError: if it is none, or the test photos are not what they were.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(PairDataModule, "data")
-    try:
-        section = read_config(config).get("data", {})
-        data = parser.instantiate_classes(parser.parse_object({"data": section})).data
-    except ArgumentError as error:
-        raise InputError(f"{config}: the data of this configuration cannot be opened: {error}") from None
-    return _with_targets(data.open_test())
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration as `fit` keeps it.
-
-    Raises:
-        InputError: if it is none.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected the config.yaml of a run ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
-        raise InputError(f"{path}: expected the config.yaml of a run, which says what its data are")
-    return content
+    return _with_targets(data_of_run(config).open_test())
 
 
 def _with_targets(dataset: PairDataset) -> Photos:

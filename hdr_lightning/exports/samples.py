@@ -5,12 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-
 from hdr_lightning.data.files import PHOTO_SUFFIXES, Pixels, read_photo
 from hdr_lightning.data.manifest import Pairs, read_pairs
-from hdr_lightning.data.module import PairDataModule
+from hdr_lightning.data.of_run import data_of_run
 from hdr_lightning.data.rooms import write_demo_set
 from hdr_lightning.data.sources.base import photos_below
 from hdr_lightning.data.splits import Split
@@ -69,14 +66,10 @@ def run_split(checkpoint: Path) -> Split | None:
     saved = checkpoint.parent.parent / "config.yaml"
     if not saved.is_file():
         return None
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(PairDataModule, "data")
-    config = yaml.safe_load(saved.read_text(encoding="utf-8"))
     try:
-        options = parser.parse_object({"data": config.get("data", {})})
-        split: Split = parser.instantiate(options).data.split
+        split = data_of_run(saved).split
         read_photo(split.train[0].source)
-    except (InputError, ArgumentError):
+    except InputError:
         return None  # they moved; the caller says what is taken instead
     return split
 

@@ -28,12 +28,17 @@ def find_checkpoint(path: Path) -> Path:
         return path
     if not path.exists():
         raise InputError(f"{path}: there is no such checkpoint")
-    found = sorted(path.glob("**/checkpoints/best.ckpt"), key=lambda file: file.stat().st_mtime)
+    found = best_checkpoints(path)
     if not found:
         last = next(path.glob("**/checkpoints/last.ckpt"), None)
         hint = f"there is {last}, which you can give" if last else "train one with `fit`"
         raise InputError(f"{path}: no run below this folder has a checkpoints/best.ckpt: {hint}")
     return found[-1]
+
+
+def best_checkpoints(folder: Path) -> list[Path]:
+    """The best checkpoints of all runs below a folder, from the oldest to the newest."""
+    return sorted(folder.glob("**/checkpoints/best.ckpt"), key=lambda file: file.stat().st_mtime)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from hdr_lightning.errors import InputError
 from hdr_lightning.exports.reading import load_model
 from hdr_lightning.generators import Generator
+from hdr_lightning.generators.loading import best_checkpoints
 from hdr_lightning.inference.finishing import Picture, blend, running_mean, sharpen, turned_results
 from hdr_lightning.inference.guard import refuse_absurd
 from hdr_lightning.inference.kinds import edited_array, edited_file, edited_picture, edited_tensor
@@ -171,8 +172,7 @@ def find_ensemble(paths: Sequence[Path] | Path) -> list[Path]:
     """
     found: list[Path] = []
     for path in [paths] if isinstance(paths, Path) else paths:
-        runs = sorted(path.glob("**/checkpoints/best.ckpt")) if path.is_dir() else []
-        found += runs or [path]
+        found += sorted(best_checkpoints(path)) or [path]
     if not found:
         raise InputError("the ensemble names no checkpoint: give --ensemble=[A,B], or a folder of runs")
     return found

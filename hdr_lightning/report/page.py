@@ -15,7 +15,17 @@ from hdr_lightning.evaluation.score import pareto_svg, score
 from hdr_lightning.report.curves import Curve, curves_of
 from hdr_lightning.report.gallery import Crop, Gallery, Shot
 from hdr_lightning.report.pictures import BINS, LEVELS
-from hdr_lightning.report.summary import chance, gains, interval, leading_measure, ranked, sound_values, summary, text
+from hdr_lightning.report.summary import (
+    Line,
+    chance,
+    gains,
+    interval,
+    leading_measure,
+    ranked,
+    sound_values,
+    summary,
+    text,
+)
 from hdr_lightning.report.tables import to_csv, to_markdown
 
 PAGE = "report.html"
@@ -50,7 +60,7 @@ def write_report(evaluation: Evaluation, gallery: Gallery, folder: Path) -> Path
         "evaluation.json": evaluation.to_json(),
         "photos.csv": to_csv(evaluation, shots),
         "report.md": to_markdown(evaluation, lines, shots),
-        PAGE: _page(evaluation, gallery, shots),
+        PAGE: _page(evaluation, gallery, lines, shots),
     }
     for name, content in contents.items():
         with writing(folder / name) as temporary:
@@ -84,7 +94,7 @@ def shown_places(evaluation: Evaluation, shown: int) -> list[int]:
     return order if len(order) <= shown else order[: shown - half] + order[len(order) - half :]
 
 
-def _page(evaluation: Evaluation, gallery: Gallery, shots: dict[str, Shot]) -> str:
+def _page(evaluation: Evaluation, gallery: Gallery, lines: list[Line], shots: dict[str, Shot]) -> str:
     places = [p for p in shown_places(evaluation, gallery.shown) if evaluation.photos[p].name in shots]
     shown = [shots[evaluation.photos[place].name] for place in places]
     crops = _worst_crops(evaluation, gallery)
@@ -105,7 +115,7 @@ def _page(evaluation: Evaluation, gallery: Gallery, shots: dict[str, Shot]) -> s
         measures=MEASURES,
         measure=measure,
         source=SOURCE,
-        lines=summary(evaluation),
+        lines=lines,
         scenes=len({photo.group for photo in evaluation.photos}),
         order=ranked(evaluation),
         columns={

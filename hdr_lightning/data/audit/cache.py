@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from hdr_lightning.data.audit.photos import PhotoFacts
-from hdr_lightning.data.files import writing
+from hdr_lightning.data.files import file_state, writing
 from hdr_lightning.errors import InputError
 
 FORMAT = 1
@@ -71,7 +71,6 @@ def _read(path: Path) -> dict[str, list[object]]:
 
 def _stamp(photo: Path) -> list[int] | None:
     try:
-        status = photo.stat()
+        return file_state(photo)
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 from optuna.trial import TrialState
 
-from hdr_lightning.ablation.process import Run, read_course, train
-from hdr_lightning.ablation.space import Point, Range, Settings, changed, expand, flat
+from hdr_lightning.ablation.space import Point, Range, Settings, changed, expand, flat, plain
 from hdr_lightning.ablation.study import Claim, Storage, Study
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
+from hdr_lightning.run_process import Run, read_course, train
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Budget:
 def ablate(
     base: Path,
     output: Path,
-    variations: dict[str, dict[str, Any]] | None = None,
-    grid: dict[str, list[Any]] | None = None,
+    variations: dict[str, dict] | None = None,  # type: ignore[type-arg]  # of Any, classes would be made
+    grid: dict[str, list] | None = None,  # type: ignore[type-arg]
     search: dict[str, Range] | None = None,
-    settings: dict[str, Any] | None = None,
+    settings: dict | None = None,  # type: ignore[type-arg]
     seeds: Sequence[int] = (0, 1, 2),
     trials: int = 20,
     budget: Budget = Budget(),
@@ -101,8 +101,8 @@ def ablate(
         RunStopped: if points failed.
         RunInterrupted: if a signal ended it.
     """
-    plan = Plan(_read(base), settings or {}, budget, seeds, output)
-    points = [] if search and not variations and not grid else expand(variations or {}, grid or {})
+    plan = Plan(_read(base), plain(settings or {}), budget, seeds, output)
+    points = [] if search and not variations and not grid else expand(plain(variations or {}), plain(grid or {}))
     for point in points:
         plan.config(point)  # told now what cannot be
     for key, space in (search or {}).items():
@@ -165,7 +165,7 @@ class Plan:
     def runs(self, point: Point) -> list[Run]:
         """The runs of a point."""
         config = self.config(point)
-        return [Run(self.folder / point.name, seed, config) for seed in self.seeds]
+        return [Run(self.folder / point.name, f"seed_{seed}", seed, config) for seed in self.seeds]
 
     def text(self, points: Sequence[Point], search: Mapping[str, Range], trials: int) -> str:
         """What will be trained, in words."""
@@ -188,7 +188,7 @@ def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: flo
         course = [value for _, value in read_course(run.table, metric)]
         found = (max if study.maximise else min)(course, default=math.nan)
         took = duration(time.monotonic() - start)
-        print(f"{claim.point.name}, seed {run.seed}: {outcome} after {took}, {metric} {found:.5g}", flush=True)
+        print(f"{claim.point.name}, {run.name}: {outcome} after {took}, {metric} {found:.5g}", flush=True)
         if outcome == "late":
             return
         if outcome != "finished" or not math.isfinite(found):

@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,16 +17,14 @@ from hdr_lightning.data.of_run import read_config
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.evaluation.contenders import (
     Candidate,
-    Named,
-    Network,
     is_pictures,
     load_candidate,
     name_contenders,
 )
 from hdr_lightning.evaluation.cost import measure_cost
-from hdr_lightning.evaluation.measuring import choose_measures
+from hdr_lightning.evaluation.measuring import Meter, choose_measures
 from hdr_lightning.evaluation.photos import Photos, held_out_photos, photos_of_pairs
-from hdr_lightning.evaluation.results import SOURCE, Contender
+from hdr_lightning.evaluation.results import SOURCE, Contender, Evaluation
 from hdr_lightning.evaluation.running import run
 from hdr_lightning.evaluation.table import tabulate
 from hdr_lightning.evaluation.terminal import summary_text
@@ -106,22 +104,52 @@ def evaluate(
     make_folder(output.absolute().parent)
     if opened is not None:
         record_opening(_runs_of(opened), output.name, " ".join(str(each.path) for each in named))
+    about = {**_origin(chosen, listed, opened), **facts}
+    text = "" if config is None else config.read_text(encoding="utf-8")
+    evaluation = assess(chosen, candidates, meter, output, about, text, cost, wandb)
+    print(summary_text(evaluation))
+    print(f"report: {output / 'report.html'}")
+    return output
+
+
+def assess(
+    photos: Photos,
+    candidates: Mapping[str, Candidate],
+    meter: Meter,
+    output: Path,
+    facts: Mapping[str, str],
+    config: str = "",
+    cost: bool = False,
+    wandb: str | None = None,
+) -> Evaluation:
+    """Measure what candidates make of photos, and write the report.
+
+    Args:
+        photos: which.
+        candidates: by name; the untouched sources take part beside them.
+        meter: measures.
+        output: folder for the report; appears whole, or not at all.
+        facts: lines for the report; versions, machine, date and command are added.
+        config: the configuration of the first candidate's run.
+        cost: whether operations, time and memory of networks are measured, too.
+        wandb: project of Weights & Biases that the tables and the page are sent to as well.
+
+    Raises:
+        RunStopped: if no photo could be measured.
+    """
     with writing_folder(output) as part:
         part.mkdir()
         gallery = Gallery(part)
-        rows = list(run(chosen, candidates, meter, gallery))
-        entered = [Contender(SOURCE), *(_contender(each, candidates[each.name], cost) for each in named)]
-        about = {**_facts(chosen, listed, opened), **facts}
-        text = "" if config is None else config.read_text(encoding="utf-8")
-        evaluation = tabulate(" and ".join(each.name for each in named), entered, meter.names, rows, text, about)
+        rows = list(run(photos, candidates, meter, gallery))
+        entered = [Contender(SOURCE), *(_contender(name, each, cost) for name, each in candidates.items())]
+        title = " and ".join(candidates)
+        evaluation = tabulate(title, entered, meter.names, rows, config, {**facts, **_circumstances()})
         if len(evaluation.faults.get(SOURCE, {})) == len(rows):
             raise RunStopped("none of the photos could be measured:\n" + summary_text(evaluation))
         write_report(evaluation, gallery, part)
         if wandb is not None:
             log_evaluation(evaluation, gallery, wandb, output.absolute())
-    print(summary_text(evaluation))
-    print(f"report: {output / 'report.html'}")
-    return output
+    return evaluation
 
 
 def config_of(path: Path) -> Path | None:
@@ -162,19 +190,23 @@ def _runs_of(config: Path) -> Path:
     return runs
 
 
-def _contender(named: Named, candidate: Candidate, cost: bool) -> Contender:
-    if not isinstance(candidate, Network):
-        return Contender(named.name, str(named.path))
+def _contender(name: str, candidate: Candidate, cost: bool) -> Contender:
+    if candidate.enhancer is None:
+        return Contender(name, candidate.origin)
     model = candidate.enhancer.models[0]
     measured = measure_cost(model, candidate.enhancer.device) if cost else None
-    return Contender(named.name, str(named.path), type(model).__name__, measured)
+    return Contender(name, candidate.origin, type(model).__name__, measured)
 
 
-def _facts(photos: Photos, pairs: Sequence[Path] | None, opened: Path | None) -> dict[str, str]:
+def _origin(photos: Photos, pairs: Sequence[Path] | None, opened: Path | None) -> dict[str, str]:
     origin = f"held out by {opened}" if opened is not None else " and ".join(map(str, pairs or ()))
-    command = {"command": " ".join(["hdr-lightning", *sys.argv[1:]])} if "evaluate" in sys.argv else {}
+    return {"photos": f"{len(photos)}, {origin}"}
+
+
+def _circumstances() -> dict[str, str]:
+    ours = {"evaluate", "ablate", "crossval"}.intersection(sys.argv[1:2])  # else a notebook, or a test
+    command = {"command": " ".join(["hdr-lightning", *sys.argv[1:]])} if ours else {}
     return {
-        "photos": f"{len(photos)}, {origin}",
         "versions": f"hdr_lightning {hdr_lightning.__version__}, torch {torch.__version__}",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads of torch",
         "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),

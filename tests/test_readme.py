@@ -93,13 +93,18 @@ def test_every_command_that_counts_memory_runs():
 
 
 def test_configurations_are_listed():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "configs").glob("*.yaml"):
         assert f"`{path.name}`" in text
 
 
 def test_links_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "configs" / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name} -> {target}"

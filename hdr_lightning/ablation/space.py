@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jsonargparse import Namespace
 from optuna import Trial
 from optuna.distributions import CategoricalChoiceType
 
@@ -89,9 +90,22 @@ def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]
             raise InputError(f"{twice[0]} is set by the variation {name!r} and by the grid: leave it out of one")
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
-            parts = [name, *(f"{_short(key, grid)}={value}" for key, value in chosen.items())]
+            parts = [name, *(f"{_short(key, grid)}={_called(value)}" for key, value in chosen.items())]
             points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**settings, **chosen}))
+    names = [point.name for point in points]
+    if len(set(names)) < len(names):
+        same = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two points are called {same!r}: name them by variations instead of the grid")
     return points
+
+
+def _called(value: Any) -> str:
+    """A value in the name of a folder; a class by its name alone."""
+    return (
+        str(value["class_path"]).rpartition(".")[2]
+        if isinstance(value, Mapping) and "class_path" in value
+        else str(value)
+    )
 
 
 def _short(key: str, keys: Mapping[str, Any]) -> str:
@@ -130,6 +144,15 @@ def changed(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
                 f"{key} is to be taken out, and is not in the base configuration: there is {', '.join(node) or 'none'}"
             )
     return result
+
+
+def plain(value: Any) -> Any:
+    """A value as it stands in the file: the parser gives some classes that it names a form of its own."""
+    if isinstance(value, Namespace):
+        return plain(vars(value))
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
 
 
 def flat(settings: Settings) -> Iterator[str]:

@@ -390,6 +390,20 @@ class PairDataModule(LightningDataModule):
         self._check(testing=True)
         return self._whole(self.split.test, PhotoReader(self.resize), None)
 
+    def open_validation(self) -> PairDataset:
+        """Check the validation photos, as `validate` does, and open them outside of the trainer.
+
+        Raises:
+            InputError: if one is missing or damaged, or they come in shards.
+        """
+        if self.stream is not None:
+            raise InputError("data.stream holds no files of photos: give data.pairs alone to open them")
+        if isinstance(self.pairs, PairSource):
+            self.pairs.prepare()
+        if self.check:
+            check_pairs(self.split.validation, None, "validation", bool(self._degradations))
+        return self._whole(self.split.validation, PhotoReader(self.resize), None)
+
     def predict_dataloader(self) -> PhotosAhead:
         assert self.photos_ahead is not None  # set by `callbacks.PhotoWriter`, which knows what is done already
         return self.photos_ahead()

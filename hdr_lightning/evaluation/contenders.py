@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,15 +27,39 @@ class Named(NamedTuple):
     path: Path
 
 
+class Candidate(Protocol):
+    """What takes part."""
+
+    origin: str
+    """Where it comes from, in words: a checkpoint or folder."""
+
+    @property
+    def enhancer(self) -> Enhancer | None:
+        """What edits the photos, where a network does."""
+
+    def picture(self, name: str, source: Picture) -> Picture:
+        """What it makes of a photo.
+
+        Args:
+            name: of the photo.
+            source: the photo.
+
+        Raises:
+            InputError: if it makes nothing of it.
+        """
+
+
 class Network:
-    """A trained network.
+    """A trained network, or the average of several.
 
     Args:
         enhancer: which.
+        origin: where it comes from, in words.
     """
 
-    def __init__(self, enhancer: Enhancer) -> None:
+    def __init__(self, enhancer: Enhancer, origin: str) -> None:
         self.enhancer = enhancer
+        self.origin = origin
 
     def picture(self, name: str, source: Picture) -> Picture:
         """Edit a photo.
@@ -59,8 +83,11 @@ class Pictures:
         InputError: if two pictures share a name, no photo has a picture, or one picture would be that of two photos.
     """
 
+    enhancer = None
+
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
+        self.origin = str(folder)
         self._pictures: dict[str, Path] = {}
         for path in photos_below(folder):
             first = self._pictures.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
@@ -96,9 +123,6 @@ class Pictures:
         return to_tensor(read_photo(path).pixels)
 
 
-Candidate = Network | Pictures
-
-
 def is_pictures(path: Path) -> bool:
     """Tell a folder of pictures from a file or folder that holds a network."""
     if not path.is_dir():
@@ -124,7 +148,7 @@ def load_candidate(
     """
     if is_pictures(named.path):
         return Pictures(named.path, names)
-    return Network(load(named.path, device, editing, modules))
+    return Network(load(named.path, device, editing, modules), str(named.path))
 
 
 def name_contenders(given: Sequence[Path]) -> list[Named]:

@@ -94,6 +94,18 @@ def held_out_photos(config: Path) -> Photos:
     return _with_targets(data_of_run(config).open_test())
 
 
+def validation_photos(config: Path) -> Photos:
+    """The photos by which a run chose its weights, checked as `validate` checks them.
+
+    Args:
+        config: `config.yaml` of the run.
+
+    Raises:
+        InputError: if it is none, or the photos cannot be used.
+    """
+    return _with_targets(data_of_run(config).open_validation())
+
+
 def _with_targets(dataset: PairDataset) -> Photos:
     pairs = list(dataset.pairs)
     return Photos(dataset, [pair.name for pair in pairs], [pair.group for pair in pairs], targets=True)

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from conftest import TINY
 
-from hdr_lightning.ablation import process
-from hdr_lightning.ablation.process import Run, read_course
+from hdr_lightning import run_process
 from hdr_lightning.ablation.space import Range, changed, expand
 from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
+from hdr_lightning.run_process import Run, read_course
 
 BASE = {"model": {"loss": {"init_args": {"terms": {"l1": 1, "window": 2}}}}, "data": {"batch_size": 4}}
 
@@ -43,7 +43,7 @@ def ablation(tmp_path, monkeypatch):
         return [sys.executable, str(script), *plain(run)[4:]]
 
     monkeypatch.setattr(Run, "command", command)
-    monkeypatch.setattr(process, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(run_process, "LOOK_SECONDS", 0.05)
     base = tmp_path / "base.yaml"
     base.write_text(yaml.safe_dump({"value": 1.0, **BASE}), encoding="utf-8")
 
@@ -69,7 +69,7 @@ def test_every_point_is_trained_for_every_seed_and_once(ablation, capsys):
     assert starts(folder) == everywhere
     written = yaml.safe_load((folder / "without" / "seed_0.yaml").read_text())
     assert written["model"]["loss"]["init_args"]["terms"] == {"l1": 1}
-    assert "without, seed 1: finished after 0 s, val/psnr 3.1" in capsys.readouterr().out
+    assert "without, seed_1: finished after 0 s, val/psnr 3.1" in capsys.readouterr().out
 
 
 def test_a_dry_run_writes_nothing(ablation, tmp_path, capsys):
@@ -100,7 +100,7 @@ def test_a_configuration_that_fit_refuses_is_told_with_its_words(ablation, capsy
     with pytest.raises(SystemExit) as leave:
         ablation(variations={"odd": {"code": 2}})
     assert leave.value.code == 2
-    assert "odd, seed 0: the value is odd" in capsys.readouterr().err
+    assert "odd, seed_0: the value is odd" in capsys.readouterr().err
 
 
 def test_a_run_that_a_signal_ended_ends_the_ablation_and_goes_on(ablation, tmp_path):
@@ -137,6 +137,7 @@ class TestRefused:
         ("content", "told"),
         [
             ({"variations": {"a/b": {}}}, "leave out such characters"),
+            ({"grid": {"value": [2, 2]}}, "two points are called 'value=2'"),
             ({"variations": {"a": {"value": 2}}, "grid": {"value": [1]}}, "by the grid"),
             ({"variations": {"a": {"model.none": None}}}, "a: model.none is to be taken out"),
             ({"variations": {"a": {"value.below": 1}}}, "has nothing below it"),
@@ -176,6 +177,16 @@ def test_points_of_one_value_have_different_names():
 def test_a_range_of_ratios_is_above_zero():
     with pytest.raises(InputError, match="above 0 where log is true"):
         Range(0, 1, log=True).check("lr")
+
+
+def test_classes_are_written_as_they_were_given(ablation):
+    named = {"class_path": "hdr_lightning.losses.Lab"}
+    whole = {"class_path": "hdr_lightning.generators.NAFNet", "init_args": {"width": 4}}
+    content = {"variations": {"lab": {WINDOW: named}}, "grid": {"model.generator": [whole]}, "settings": {"x": named}}
+    folder = ablation(seeds=[0], **content)
+    found = yaml.safe_load((folder / "lab, generator=NAFNet" / "seed_0.yaml").read_text())
+    assert found["model"]["loss"]["init_args"]["terms"]["window"] == found["x"] == named
+    assert found["model"]["generator"] == whole
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One run of an ablation: a process of its own, that goes on where it was, and is watched through its table."""
+"""One run of several: a process of its own, that goes on where it was, and is watched through its table."""
 
 import csv
 import signal
@@ -30,22 +30,24 @@ Outcome = Literal["finished", "failed", "pruned", "late"]
 
 @dataclass(frozen=True)
 class Run:
-    """A point of an ablation with one seed.
+    """What is trained: a point of an ablation with one seed, or a fold.
 
     Attributes:
-        folder: of the point; the run is `seed_N` in it.
+        folder: in which the run has its own.
+        name: of the run's folder, such as `seed_0`.
         seed: of the run.
         config: the whole configuration.
     """
 
     folder: Path
+    name: str
     seed: int
     config: Mapping[str, Any]
 
     @property
-    def name(self) -> str:
-        """Of the run's folder."""
-        return f"seed_{self.seed}"
+    def best(self) -> Path:
+        """The weights that did best on the validation photos."""
+        return self.folder / self.name / "checkpoints" / "best.ckpt"
 
     @property
     def table(self) -> Path:
@@ -95,7 +97,7 @@ def train(run: Run, metric: str, look: Callable[[int, float], bool], until: floa
     if process.returncode in INTERRUPTED:
         raise RunInterrupted(f"{run.folder / run.name} is saved; the same command goes on", process.returncode)
     if process.returncode == 2:
-        raise InputError(f"{run.folder.name}, seed {run.seed}: {_last_words(run.output)} (all of it: {run.output})")
+        raise InputError(f"{run.folder.name}, {run.name}: {_last_words(run.output)} (all of it: {run.output})")
     return "finished" if process.returncode == 0 else "failed"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +27,7 @@ class Named(NamedTuple):
     path: Path
 
 
+@runtime_checkable
 class Candidate(Protocol):
     """What takes part."""
 

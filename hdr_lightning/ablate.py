@@ -3,56 +3,17 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.trial import TrialState
 
-from hdr_lightning.ablation.space import Point, Range, Settings, changed, expand, flat, plain
+from hdr_lightning.ablation.space import Point, Range, expand, flat
 from hdr_lightning.ablation.study import Claim, Storage, Study
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
+from hdr_lightning.run_config import Budget, Settings, changed, plain, read_base
 from hdr_lightning.run_process import Run, read_course, train
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every run may use, so that a comparison is fair; the base configuration's where nothing is given.
-
-    Attributes:
-        epochs: passes over the data.
-        steps: of the optimiser.
-        samples: crops that are seen.
-        minutes: on the clock; the schedule of the rate still counts epochs.
-    """
-
-    epochs: int | None = None
-    steps: int | None = None
-    samples: int | None = None
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) > 1 or any(value <= 0 for value in given.values()):
-            raise InputError(f"the budget is one of epochs, steps, samples and minutes, above 0: got {given}")
-
-    def settings(self, config: Mapping[str, Any]) -> Settings:
-        """What it changes of a configuration."""
-        if self.epochs is not None:
-            return {"trainer.max_epochs": self.epochs}
-        if self.minutes is not None:
-            seconds = round(60 * self.minutes)
-            return {"trainer.max_time": {"seconds": seconds}}
-        steps = self.steps
-        if self.samples is not None:
-            trainer, data = config.get("trainer", {}), config.get("data", {})
-            devices, accumulate = trainer.get("devices", 1), trainer.get("accumulate_grad_batches", 1)
-            if "batch_size" not in data or not isinstance(devices, int):
-                raise InputError("a budget in samples needs data.batch_size, and a number of trainer.devices")
-            steps = math.ceil(self.samples / (data["batch_size"] * accumulate * devices * trainer.get("num_nodes", 1)))
-        return {} if steps is None else {"trainer.max_steps": steps, "trainer.max_epochs": -1}
 
 
 def ablate(
@@ -64,7 +25,7 @@ def ablate(
     settings: dict | None = None,  # type: ignore[type-arg]
     seeds: Sequence[int] = (0, 1, 2),
     trials: int = 20,
-    budget: Budget = Budget(),
+    budget: Budget = Budget(),  # noqa: B008 - immutable
     metric: str = "val/psnr",
     maximise: bool = True,
     prune: bool = False,
@@ -101,7 +62,7 @@ def ablate(
         RunStopped: if points failed.
         RunInterrupted: if a signal ended it.
     """
-    plan = Plan(_read(base), plain(settings or {}), budget, seeds, output)
+    plan = Plan(read_base(base), plain(settings or {}), budget, seeds, output)
     points = [] if search and not variations and not grid else expand(plain(variations or {}), plain(grid or {}))
     for point in points:
         plan.config(point)  # told now what cannot be
@@ -196,13 +157,3 @@ def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: flo
             return
         best.append(found)
     study.tell(claim, sum(best) / len(best))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a configuration of `fit` ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a configuration of `fit`, keys and values")
-    return content

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -21,15 +22,15 @@ from hdr_lightning.evaluation.contenders import (
     load_candidate,
     name_contenders,
 )
-from hdr_lightning.evaluation.cost import measure_cost
+from hdr_lightning.evaluation.cost import measure_cost, sum_costs
 from hdr_lightning.evaluation.measuring import Meter, choose_measures
 from hdr_lightning.evaluation.photos import Photos, held_out_photos, photos_of_pairs
-from hdr_lightning.evaluation.results import SOURCE, Contender, Evaluation
+from hdr_lightning.evaluation.results import SOURCE, Contender, Cost, Evaluation
 from hdr_lightning.evaluation.running import run
 from hdr_lightning.evaluation.table import tabulate
 from hdr_lightning.evaluation.terminal import summary_text
 from hdr_lightning.generators.loading import find_checkpoint
-from hdr_lightning.inference import Editing, Method
+from hdr_lightning.inference import Editing, Enhancer, Method
 from hdr_lightning.inference.enhancer import Device, choose_device
 from hdr_lightning.report.dashboard import log_evaluation
 from hdr_lightning.report.gallery import Gallery
@@ -193,9 +194,16 @@ def _runs_of(config: Path) -> Path:
 def _contender(name: str, candidate: Candidate, cost: bool) -> Contender:
     if candidate.enhancer is None:
         return Contender(name, candidate.origin)
-    model = candidate.enhancer.models[0]
-    measured = measure_cost(model, candidate.enhancer.device) if cost else None
-    return Contender(name, candidate.origin, type(model).__name__, measured)
+    kinds = Counter(type(model).__name__ for model in candidate.enhancer.models)
+    generator = " + ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
+    return Contender(name, candidate.origin, generator, _cost(candidate.enhancer) if cost else None)
+
+
+def _cost(enhancer: Enhancer) -> Cost | None:
+    """What a picture costs, of all networks and all flips and turns."""
+    costs = [measure_cost(model, enhancer.device) for model in enhancer.models]
+    known = [each for each in costs if each is not None]
+    return sum_costs(known, enhancer.passes) if len(known) == len(costs) else None
 
 
 def _origin(photos: Photos, pairs: Sequence[Path] | None, opened: Path | None) -> dict[str, str]:

@@ -139,6 +139,12 @@ class NamedRun:
         return str(self.notes.get("wandb", ""))
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the training of a named run is over."""
+    book = folder / "run.json"
+    return book.is_file() and json.loads(book.read_text(encoding="utf-8")).get("finished") is not None
+
+
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Values that differ, by key.
 

@@ -15,6 +15,7 @@ import yaml
 
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError, RunInterrupted
+from hdr_lightning.signals import SIGNALS
 
 LOOK_SECONDS = 1.0
 """Between two looks at the table of a run."""
@@ -85,11 +86,12 @@ def train(run: Run, metric: str, look: Callable[[int, float], bool], until: floa
         RunInterrupted: if a signal ended it.
     """
     command = run.command()
-    with run.output.open("a", encoding="utf-8") as output:
+    with run.output.open("a", encoding="utf-8") as output, SIGNALS.listening():
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             ended = _watch(process, run.table, metric, look, until)
-        except BaseException:  # such as Ctrl-C: the run saves and ends, and the same command goes on
+        except BaseException:  # such as a signal: the run saves and ends, and the same command goes on
+            SIGNALS.defer()  # a second one, such as of a cluster, does not leave the run alone while it saves
             _end(process)
             raise
     if ended is not None:

@@ -1,20 +1,15 @@
 """What an ablation varies: the points that are trained, each a name and the settings that it changes."""
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jsonargparse import Namespace
 from optuna import Trial
 from optuna.distributions import CategoricalChoiceType
 
 from hdr_lightning.errors import InputError
-
-Settings = Mapping[str, Any]
-"""Values by the dotted keys of a configuration; null takes a key out, so that its default holds, or a loss has no such
-term."""
+from hdr_lightning.run_config import Settings
 
 
 @dataclass(frozen=True)
@@ -116,43 +111,6 @@ def _short(key: str, keys: Mapping[str, Any]) -> str:
         if sum(other.endswith(f".{short}") or other == short for other in keys) == 1:
             return short
     return key
-
-
-def changed(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """A copy of a configuration with other settings.
-
-    >>> changed({"a": {"b": 1, "c": 2}}, {"a.b": None, "a.d.e": 3})
-    {'a': {'c': 2, 'd': {'e': 3}}}
-
-    Raises:
-        InputError: if a key to take out is not there, or lies below a value.
-    """
-    result = copy.deepcopy(dict(config))
-    for key, value in settings.items():
-        *parents, last = key.split(".")
-        node = result
-        for name in parents:
-            if not isinstance(node.setdefault(name, {}), dict):
-                raise InputError(f"{key}: {name} is {node[name]!r} in the base configuration, and has nothing below it")
-            node = node[name]
-        if value is not None:
-            node[last] = copy.deepcopy(value)
-        elif last in node:
-            del node[last]
-        else:
-            raise InputError(
-                f"{key} is to be taken out, and is not in the base configuration: there is {', '.join(node) or 'none'}"
-            )
-    return result
-
-
-def plain(value: Any) -> Any:
-    """A value as it stands in the file: the parser gives some classes that it names a form of its own."""
-    if isinstance(value, Namespace):
-        return plain(vars(value))
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list) else value
 
 
 def flat(settings: Settings) -> Iterator[str]:

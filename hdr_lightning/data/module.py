@@ -1,6 +1,5 @@
 """Data for the trainer. The test set is opened by `test` alone."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from hdr_lightning.data.quarantine import read_quarantine, without
 from hdr_lightning.data.sources import PairSource
 from hdr_lightning.data.sources.degradations import Degradation
 from hdr_lightning.data.split_file import read_record, read_split
-from hdr_lightning.data.splits import Fold, HeldOut, Split, split_pairs
+from hdr_lightning.data.splits import Fold, HeldOut, Split, hash_names, split_pairs
 from hdr_lightning.data.stages import Stage, Stages
 from hdr_lightning.data.worker_signals import leave_signals_to_the_trainer
 from hdr_lightning.errors import InputError
@@ -197,8 +196,11 @@ class PairDataModule(LightningDataModule):
         return self.pairs.record() if isinstance(self.pairs, PairSource) else recorded_beside(self.pairs)
 
     def state_dict(self) -> dict[str, str]:
-        """What a checkpoint keeps of the data: which test set was held out."""
-        return {} if self.pairs is None else {"held_out": self._held_out}
+        """What a checkpoint keeps of the data: which test set was held out, and which photos validated."""
+        if self.pairs is None:
+            return {}
+        validated = {} if self.stream is not None else {"validated": self._validated}
+        return {"held_out": self._held_out, **validated}
 
     def load_state_dict(self, state_dict: dict[str, str]) -> None:
         """Say so where a checkpoint was trained with another test set held out."""
@@ -210,7 +212,11 @@ class PairDataModule(LightningDataModule):
 
     @cached_property
     def _held_out(self) -> str:
-        return hashlib.sha256("\n".join(sorted(pair.name for pair in self.split.test)).encode()).hexdigest()
+        return hash_names(self.split.test)
+
+    @cached_property
+    def _validated(self) -> str:
+        return hash_names(self.split.validation)
 
     @property
     def _degradations(self) -> Sequence[Degradation]:

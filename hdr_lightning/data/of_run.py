@@ -1,5 +1,6 @@
 """The configuration that a run was trained with, and its data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,23 @@ def data_of_run(config: Path) -> PairDataModule:
     Raises:
         InputError: if it is none, or its data are no longer what can be used.
     """
+    return data_of(read_config(config), config)
+
+
+def data_of(content: Mapping[str, Any], where: Path) -> PairDataModule:
+    """The data of a configuration, of which nothing is opened yet.
+
+    Args:
+        content: the configuration.
+        where: it comes from, for messages.
+
+    Raises:
+        InputError: if they are none that can be used.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(PairDataModule, "data")
     try:
-        data: PairDataModule = parser.instantiate(parser.parse_object({"data": read_config(config)["data"]})).data
+        data: PairDataModule = parser.instantiate(parser.parse_object({"data": content["data"]})).data
     except ArgumentError as error:
-        raise InputError(f"{config}: the data of this configuration cannot be opened: {error}") from None
+        raise InputError(f"{where}: the data of this configuration cannot be opened: {error}") from None
     return data

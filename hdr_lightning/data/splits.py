@@ -1,5 +1,6 @@
 """Which pairs train, which validate and which are held out: resolved here and nowhere else. Opens no photo."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,11 @@ def _hold_out(pairs: Pairs, test: HeldOut) -> tuple[Pairs, NDArray[np.bool_]]:
         chosen = _choose(pairs, _shuffled(pairs, np.random.default_rng(0)), max(round(test * len(pairs)), 1))
         held_out = Pairs(pairs.columns, pairs.rows[chosen])
     return held_out, _in_groups(pairs, held_out.groups)
+
+
+def hash_names(pairs: Iterable[PairPaths]) -> str:
+    """SHA-256 of the names of pairs in whatever order, by which a set of them is known again."""
+    return hashlib.sha256("\n".join(sorted(pair.name for pair in pairs)).encode()).hexdigest()
 
 
 def named(pairs: Pairs, names: Sequence[str], who: str) -> Pairs:

@@ -2,7 +2,8 @@
 
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,25 @@ def measure_cost(generator: Generator, device: torch.device, size: tuple[int, in
         peak_bytes=peak,
         size=size,
         device=device_name(device),
+    )
+
+
+def sum_costs(costs: Sequence[Cost], passes: int = 1) -> Cost:
+    """The cost of a picture that is the average of several networks, each passed several times.
+
+    Times and operations add up. One picture passes at a time, while the weights of all networks lie in memory.
+
+    Args:
+        costs: of a pass of each network, at one size on one device.
+        passes: through each, such as the eight of flips and quarter turns.
+    """
+    parameters = sum(each.parameters for each in costs)
+    return replace(
+        costs[0],
+        parameters=parameters,
+        macs=passes * sum(each.macs for each in costs),
+        seconds=passes * sum(each.seconds for each in costs),
+        peak_bytes=max(each.peak_bytes - 4 * each.parameters for each in costs) + 4 * parameters,
     )
 
 

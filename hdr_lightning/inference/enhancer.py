@@ -59,6 +59,11 @@ class Enhancer:
         self.editing = editing
         self._turn = Lock()  # one picture at a time: the memory is counted on for it alone
 
+    @property
+    def passes(self) -> int:
+        """How often a picture passes each network: eight times with flips and turns."""
+        return 8 if self.editing.tta else 1
+
     def edit(self, image: Float[Tensor, "3 h w"]) -> Edited:
         """Enhance a picture.
 
@@ -72,7 +77,7 @@ class Enhancer:
         source = image[None].float().cpu()
         with torch.no_grad():
             with self._turn:
-                count = len(self.models) * (8 if editing.tta else 1)
+                count = len(self.models) * self.passes
                 result = running_mean(self._results(source, passes), count)
             if editing.guard:
                 refuse_absurd(result, source)

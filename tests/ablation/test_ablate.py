@@ -8,9 +8,10 @@ import yaml
 from conftest import TINY
 
 from hdr_lightning import run_process
-from hdr_lightning.ablation.space import Range, changed, expand
+from hdr_lightning.ablation.space import Range, expand
 from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
+from hdr_lightning.run_config import changed
 from hdr_lightning.run_process import Run, read_course
 
 BASE = {"model": {"loss": {"init_args": {"terms": {"l1": 1, "window": 2}}}}, "data": {"batch_size": 4}}

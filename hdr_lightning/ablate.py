@@ -2,18 +2,23 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
+from filelock import FileLock, Timeout
 
+from hdr_lightning.ablation.runs import add_seconds, best_value, steps_of
 from hdr_lightning.ablation.space import Point, Range, expand, flat
 from hdr_lightning.ablation.study import Claim, Storage, Study
+from hdr_lightning.ablation.summarise import Trained, compare_points, write_outcome
+from hdr_lightning.ablation.tables import to_text
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
 from hdr_lightning.run_config import Budget, Settings, changed, plain, read_base
-from hdr_lightning.run_process import Run, read_course, train
+from hdr_lightning.run_process import Run, train
+from hdr_lightning.signals import SIGNALS
 
 
 def ablate(
@@ -32,9 +37,14 @@ def ablate(
     storage: Storage = "journal",
     hours: float | None = None,
     retry: bool = False,
+    reference: str | None = None,
+    summarise: bool = False,
     dry_run: bool = False,
 ) -> Path:
     """Train every point of an ablation for every seed, each run a process of its own, and go on where it was.
+
+    In the end the best networks of all runs are measured on their validation photos and compared: `outcome.md` and
+    `report/`. Where several workers train, the last one does it.
 
     Args:
         base: the configuration that is varied.
@@ -52,13 +62,16 @@ def ablate(
         storage: a journal, or an SQLite database.
         hours: after which no run goes on; the same command goes on later.
         retry: whether points that failed are trained once more.
+        reference: name of the point that the others are compared with; the first, of a search the best, if nothing is
+            given.
+        summarise: whether to train nothing, and only say what the runs that are finished say.
         dry_run: whether to say what would be trained, and train nothing.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: if there is nothing to train, or a configuration is refused.
+        InputError: if there is nothing to train, a configuration is refused, or there is nothing to summarise.
         RunStopped: if points failed.
         RunInterrupted: if a signal ended it.
     """
@@ -70,24 +83,26 @@ def ablate(
         space.check(key)
     if not seeds:
         raise InputError("an ablation needs a seed: give --seeds")
+    if reference is not None and not search and reference not in [point.name for point in points]:
+        raise InputError(f"--reference {reference}: the points are {', '.join(point.name for point in points)}")
     print(plan.text(points, search or {}, trials))
     if dry_run:
         return output
+    if summarise and not Study.exists(output, storage):
+        raise InputError(f"{output} holds no ablation yet: train it first, without --summarise")
     study = Study(output, maximise, storage, prune)
-    study.fill(points)
-    if retry:
-        print(f"{study.again()} points that failed are trained once more")
-    until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
-    while time.monotonic() < until and (claim := study.claim(search or {}, trials)) is not None:
-        try:
-            _train_point(plan, study, claim, metric, until)
-        finally:
-            claim.leave()
+    with SIGNALS.listening():
+        if not summarise:
+            study.fill(points)
+            _again(plan, study, retry)
+            until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
+            _train(plan, study, partial(study.claim, search or {}, trials), metric, until)
+        _conclude(plan, study, points, search or {}, metric, reference, wait=not summarise)
     failed = study.failed()
-    if failed:
+    if failed and not summarise:
         raise RunStopped(
             f"{len(failed)} points failed: {', '.join(failed)}; see the end of the .log files in {output}, and train "
-            "them once more with --retry=true"
+            "them once more with --retry"
         )
     return output
 
@@ -137,6 +152,27 @@ class Plan:
         return "\n".join([f"{count} runs in {self.folder}, for each point {len(self.seeds)} seeds:", *lines])
 
 
+def _again(plan: Plan, study: Study, retry: bool) -> None:
+    """Let points wait that were trained for fewer seeds than there are now, and those that failed, where asked to."""
+    fewer = [
+        point
+        for point, state in study.points()
+        if state == "complete" and any(steps_of(run) is None for run in plan.runs(point))
+    ]
+    if fewer and (count := study.again(fewer)):
+        print(f"{count} points are trained for more seeds")
+    if retry:
+        print(f"{study.again(list(study.failed().values()))} points that failed are trained once more")
+
+
+def _train(plan: Plan, study: Study, take: Callable[[], Claim | None], metric: str, until: float) -> None:
+    while time.monotonic() < until and (claim := take()) is not None:
+        try:
+            _train_point(plan, study, claim, metric, until)
+        finally:
+            claim.leave()
+
+
 def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: float) -> None:
     best: list[float] = []
     for index, run in enumerate(plan.runs(claim.point)):
@@ -145,15 +181,52 @@ def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: flo
         def look(step: int, value: float, first: bool = index == 0) -> bool:
             return first and study.hopeless(claim, step, value)
 
-        outcome = train(run, metric, look, until)
-        course = [value for _, value in read_course(run.table, metric)]
-        found = (max if study.maximise else min)(course, default=math.nan)
+        known = steps_of(run)
+        try:
+            outcome = train(run, metric, look, until)
+        finally:
+            if known is None:
+                add_seconds(run, time.monotonic() - start)
+        found = best_value(run, metric, study.maximise)
         took = duration(time.monotonic() - start)
         print(f"{claim.point.name}, {run.name}: {outcome} after {took}, {metric} {found:.5g}", flush=True)
         if outcome == "late":
             return
         if outcome != "finished" or not math.isfinite(found):
-            study.tell(claim, None, TrialState.PRUNED if outcome == "pruned" else TrialState.FAIL)
+            study.tell(claim, None, pruned=outcome == "pruned")
             return
         best.append(found)
     study.tell(claim, sum(best) / len(best))
+
+
+def _conclude(
+    plan: Plan,
+    study: Study,
+    points: Sequence[Point],
+    search: Mapping[str, Range],
+    metric: str,
+    reference: str | None,
+    wait: bool,
+) -> None:
+    """Say what the runs say; `wait` leaves that to a worker that still trains."""
+    if wait and study.busy():
+        print("other workers still train: the last of them writes the outcome (at any time: --summarise)")
+        return
+    named = [point.name for point in points]
+    order = {name: place for place, name in enumerate(named)}
+    known = sorted(study.points(), key=lambda each: order.get(each[0].name, len(order)))
+    trained = [Trained(point, plan.runs(point), state) for point, state in known if search or point.name in order]
+    if wait and not any(steps_of(run) is not None for each in trained for run in each.runs):
+        print("no run is finished yet: the same command goes on")
+        return
+    try:
+        with FileLock(plan.folder / ".outcome.lock", timeout=0):
+            found = compare_points(
+                trained, metric, study.maximise, reference, best_first=not named, importances=study.importances(search)
+            )
+            write_outcome(found, trained, plan.folder)
+    except Timeout:
+        print("another worker writes the outcome")
+        return
+    print(to_text(found))
+    print(f"outcome: {plan.folder / 'outcome.md'}, photos: {plan.folder / 'report' / 'report.html'}")

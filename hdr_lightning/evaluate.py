@@ -144,7 +144,7 @@ def assess(
         rows = list(run(photos, candidates, meter, gallery))
         entered = [Contender(SOURCE), *(_contender(name, each, cost) for name, each in candidates.items())]
         title = " and ".join(candidates)
-        evaluation = tabulate(title, entered, meter.names, rows, config, {**facts, **_circumstances()})
+        evaluation = tabulate(title, entered, meter.names, rows, config, {**facts, **circumstances()})
         if len(evaluation.faults.get(SOURCE, {})) == len(rows):
             raise RunStopped("none of the photos could be measured:\n" + summary_text(evaluation))
         write_report(evaluation, gallery, part)
@@ -211,7 +211,8 @@ def _origin(photos: Photos, pairs: Sequence[Path] | None, opened: Path | None) -
     return {"photos": f"{len(photos)}, {origin}"}
 
 
-def _circumstances() -> dict[str, str]:
+def circumstances() -> dict[str, str]:
+    """Versions, machine, date and command: lines for a report."""
     ours = {"evaluate", "ablate", "crossval"}.intersection(sys.argv[1:2])  # else a notebook, or a test
     command = {"command": " ".join(["hdr-lightning", *sys.argv[1:]])} if ours else {}
     return {

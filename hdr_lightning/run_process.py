@@ -15,7 +15,7 @@ import yaml
 
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError, RunInterrupted
-from hdr_lightning.signals import SIGNALS
+from hdr_lightning.signals import CODES, SIGNALS
 
 LOOK_SECONDS = 1.0
 """Between two looks at the table of a run."""
@@ -96,8 +96,9 @@ def train(run: Run, metric: str, look: Callable[[int, float], bool], until: floa
             raise
     if ended is not None:
         return ended
-    if process.returncode in INTERRUPTED:
-        raise RunInterrupted(f"{run.folder / run.name} is saved; the same command goes on", process.returncode)
+    code = CODES.get(-process.returncode, process.returncode)  # a signal that came while the program was starting
+    if code in INTERRUPTED:
+        raise RunInterrupted(f"{run.folder / run.name} is saved; the same command goes on", code)
     if process.returncode == 2:
         raise InputError(f"{run.folder.name}, {run.name}: {_last_words(run.output)} (all of it: {run.output})")
     return "finished" if process.returncode == 0 else "failed"

@@ -3,13 +3,16 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from optuna import Trial
-from optuna.distributions import CategoricalChoiceType
+from typing import TYPE_CHECKING, Any
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.run_config import Settings
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+TRIAL = "trial_"
+"""What the names of points of a search begin with; then comes their number."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Range:
         if self.choices is not None and not self.choices:
             raise InputError(f"{key}: expected choices, got none")
 
-    def suggest(self, trial: Trial, key: str) -> CategoricalChoiceType:
+    def suggest(self, trial: "Trial", key: str) -> bool | int | float | str | None:
         """Let a study choose a value."""
         if self.choices is not None:
             return trial.suggest_categorical(key, list(self.choices))

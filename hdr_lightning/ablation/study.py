@@ -9,19 +9,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-import optuna
 from filelock import FileLock, Timeout
-from optuna.pruners import MedianPruner, NopPruner
-from optuna.samplers import TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState
 
-from hdr_lightning.ablation.space import Point, Range
+from hdr_lightning.ablation.space import TRIAL, Point, Range
 from hdr_lightning.errors import InputError
 
+try:
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.pruners import MedianPruner, NopPruner
+    from optuna.samplers import TPESampler
+    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.study import StudyDirection
+    from optuna.trial import Trial, TrialState
+except ImportError as error:
+    raise InputError(f"Optuna is not there ({error}): pip install 'hdr-lightning[ablation]'") from None
+
 Storage = Literal["journal", "sqlite"]
+
+FILES: dict[Storage, str] = {"journal": "study.journal", "sqlite": "study.db"}
+
+FEW = 10
+"""Points of a search below which nobody can tell which key matters."""
 
 POINT = "point"
 """The attribute of a trial that holds its point."""
@@ -112,7 +122,7 @@ class Study:
             trial = self.study.ask()
             if POINT not in trial.user_attrs:
                 found = {key: space.suggest(trial, key) for key, space in search.items()}
-                trial.set_user_attr(POINT, _text(Point(f"trial_{trial.number:04d}", found)))
+                trial.set_user_attr(POINT, _text(Point(f"{TRIAL}{trial.number:04d}", found)))
             lock, point = self._locked(trial.number), _point_of(self.study.trials[trial.number])
             assert lock is not None
             assert point is not None
@@ -132,38 +142,73 @@ class Study:
                 claim.trial.report(value, step)
             return bool(claim.trial.should_prune())
 
-    def tell(self, claim: Claim, value: float | None, state: TrialState = TrialState.COMPLETE) -> None:
-        """Note what became of a point."""
+    def tell(self, claim: Claim, value: float | None, pruned: bool = False) -> None:
+        """Note what became of a point: its value, or nothing where it was given up, or failed."""
+        state = TrialState.PRUNED if pruned else TrialState.FAIL if value is None else TrialState.COMPLETE
         with self._lock:
             self.study.tell(claim.trial, value, state=state)
         claim.leave()
 
     def failed(self) -> dict[str, Point]:
         """Points that failed, and were not trained since, by name."""
-        states: dict[str, tuple[TrialState, Point]] = {}
+        return {point.name: point for point, state in self.points() if state == "fail"}
+
+    def points(self) -> list[tuple[Point, str]]:
+        """Every point, in the order in which it was first there, and its last state, as Optuna calls it."""
+        states: dict[str, tuple[Point, str]] = {}
         for trial in self.study.get_trials(deepcopy=False):
             point = _point_of(trial)
             if point is not None:
-                states[point.name] = (trial.state, point)
-        return {name: point for name, (state, point) in states.items() if state is TrialState.FAIL}
+                states[point.name] = (point, trial.state.name.lower())
+        return list(states.values())
 
-    def again(self) -> int:
-        """Let points that failed wait once more.
+    def busy(self) -> bool:
+        """Whether another worker trains a point."""
+        with self._lock:
+            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            for each in running:
+                lock = self._locked(each.number)
+                if lock is None:
+                    return True
+                lock.release()
+        return False
+
+    def importances(self, search: Mapping[str, Range]) -> dict[str, float]:
+        """How much of the difference between all points and the best tenth each key makes (PED-ANOVA).
+
+        Args:
+            search: what was searched, by key.
 
         Returns:
-            How many.
+            Shares by key, the largest first; nothing where there are fewer than two keys or ten points.
         """
+        found = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(search) < 2 or sum(set(search) <= set(each.params) for each in found) < FEW:
+            return {}
+        return get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator(), params=list(search))
+
+    @staticmethod
+    def exists(folder: Path, storage: Storage) -> bool:
+        """Whether there is a study in a folder."""
+        return (folder / FILES[storage]).is_file()
+
+    def again(self, points: Sequence[Point]) -> int:
+        """Let points that failed, or were trained for fewer seeds, wait once more.
+
+        Returns:
+            How many do, and did not yet.
+        """
+        names = [point.name for point in points]
         with self._lock:
-            failed = self.failed()
-            for point in failed.values():
+            ended = [point for point, state in self.points() if state in ("fail", "complete") and point.name in names]
+            for point in ended:
                 self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
-        return len(failed)
+        return len(ended)
 
 
 def _storage(folder: Path, kind: Storage) -> BaseStorage:
-    if kind == "sqlite":
-        return RDBStorage(f"sqlite:///{folder / 'study.db'}")
-    return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    path = folder / FILES[kind]
+    return RDBStorage(f"sqlite:///{path}") if kind == "sqlite" else JournalStorage(JournalFileBackend(str(path)))
 
 
 def _text(point: Point) -> str:

@@ -120,6 +120,13 @@ class Evaluation:
         return json.dumps(asdict(self), indent=1, allow_nan=False)
 
     @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Evaluation":
+        """From what `asdict` makes of one, and JSON of that."""
+        contenders = [Contender(**{**each, "cost": read_cost(each["cost"])}) for each in content["contenders"]]
+        photos = [EvaluatedPhoto(**each) for each in content["photos"]]
+        return cls(**{**content, "contenders": contenders, "photos": photos})
+
+    @classmethod
     def from_json(cls, path: Path) -> "Evaluation":
         """Read an evaluation.
 
@@ -127,17 +134,14 @@ class Evaluation:
             InputError: if the file is none.
         """
         try:
-            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            contenders = [
-                Contender(**{**each, "cost": None if each["cost"] is None else _cost(each["cost"])})
-                for each in content["contenders"]
-            ]
-            photos = [EvaluatedPhoto(**each) for each in content["photos"]]
-            return cls(**{**content, "contenders": contenders, "photos": photos})
+            return cls.of(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: expected an evaluation.json that `evaluate` wrote ({error})") from None
 
 
-def _cost(content: Mapping[str, Any]) -> Cost:
+def read_cost(content: Mapping[str, Any] | None) -> Cost | None:
+    """From what `asdict` makes of one, and JSON of that."""
+    if content is None:
+        return None
     height, width = content["size"]
     return Cost(**{**content, "size": (height, width)})

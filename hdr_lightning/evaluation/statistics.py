@@ -65,7 +65,7 @@ def compare(first: Sequence[float], second: Sequence[float], groups: Sequence[st
     """
     data = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
     low, high = _interval(data, groups)
-    return Difference(float(data.mean()), low, high, _flip_test(_by_group(data, groups)[0]))
+    return Difference(float(data.mean()), low, high, flip_test(by_scene(data, groups)[0]))
 
 
 def holm(chances: Mapping[str, float]) -> dict[str, float]:
@@ -120,12 +120,12 @@ def _interval(data: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
     Means of samples of n scenes spread less than means of scenes, by sqrt((n - 1) / n), and have no tails of t: the
     quantiles are taken further out by as much.
     """
-    sums, counts = _by_group(data, groups)
+    sums, counts = by_scene(data, groups)
     if len(sums) < 2:
         return math.nan, math.nan
     if np.ptp(data) == 0:
         return float(data[0]), float(data[0])
-    tail = NormalDist().cdf(-math.sqrt(len(sums) / (len(sums) - 1)) * _t_quantile(len(sums) - 1))
+    tail = NormalDist().cdf(-math.sqrt(len(sums) / (len(sums) - 1)) * t_quantile(len(sums) - 1))
     means = np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums))])
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
@@ -139,8 +139,8 @@ def _draws(scenes: int) -> Iterator[np.ndarray]:
         yield rng.integers(scenes, size=(min(rows, RESAMPLES - start), scenes))
 
 
-def _flip_test(sums: np.ndarray) -> float:
-    """The share of flips of signs whose sum is as large, two-sided."""
+def flip_test(sums: np.ndarray) -> float:
+    """The share of flips of signs of scenes whose sum is as large, two-sided."""
     least = abs(sums.sum()) * (1 - 1e-9)
     if 2 ** len(sums) <= RESAMPLES:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
@@ -154,23 +154,53 @@ def _flip_test(sums: np.ndarray) -> float:
     return (1 + as_large) / (1 + RESAMPLES)
 
 
-def _by_group(data: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def by_scene(data: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of the photos of each scene."""
     _, places = np.unique(np.asarray(groups), return_inverse=True)
     return np.bincount(places, weights=data), np.bincount(places)
 
 
-def _t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by halving an interval of its distribution.
+def t_chance(t: float, freedom: float) -> float:
+    """How likely Student's t is as far from 0, on both sides; degrees of freedom may be broken.
 
-    >>> round(_t_quantile(4), 4), round(_t_quantile(23), 4), round(_t_quantile(100_000), 3)
+    With t = sqrt(freedom) tan(angle) its density is a power of the angle's cosine.
+
+    >>> round(t_chance(2.7764, 4), 4), round(t_chance(12.7062, 1), 4), round(t_chance(1.96, 1e5), 4)
+    (0.05, 0.05, 0.05)
+    """
+    angle = math.atan(abs(t) / math.sqrt(freedom))
+    return _area(angle, math.pi / 2, freedom) / _area(0.0, math.pi / 2, freedom)
+
+
+def t_quantile(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t: what 95 % of it lie within.
+
+    >>> round(t_quantile(4), 4), round(t_quantile(23), 4), round(t_quantile(100_000), 3)
     (2.7764, 2.0687, 1.96)
     """
-    low, high = 0.0, 13.0
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    low, high = 0.0, 13.0  # 12.706 with one degree
     while high - low > 1e-6:
         middle = (low + high) / 2
-        x = np.linspace(0, middle, 4001)
-        density = scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
-        share = float((density[:-1] + density[1:]).sum() / 2 * (x[1] - x[0]))
-        low, high = (middle, high) if share < 0.475 else (low, middle)
+        low, high = (low, middle) if t_chance(middle, freedom) < 0.05 else (middle, high)
     return (low + high) / 2
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of a few numbers by Student's t, such as of runs; not a number for a single one.
+
+    >>> t_interval([1.0])
+    (nan, nan)
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    data = np.asarray(values, dtype=float)
+    half = t_quantile(len(data) - 1) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    return float(data.mean()) - half, float(data.mean()) + half
+
+
+def _area(low: float, high: float, freedom: float) -> float:
+    """Under that power of the cosine; it is narrow where there are many degrees."""
+    high = min(high, low + 40 / math.sqrt(freedom))
+    angles = np.linspace(low, high, 20_001)
+    heights = np.cos(angles) ** (freedom - 1)
+    return float((heights[:-1] + heights[1:]).sum() / 2 * (angles[1] - angles[0]))

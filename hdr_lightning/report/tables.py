@@ -42,10 +42,10 @@ def to_markdown(evaluation: Evaluation, lines: Sequence[Line], shots: dict[str, 
     """The summary, faults, cost, and the photos that gain least and most, with their pictures."""
     names = [contender.name for contender in evaluation.contenders]
     parts = [f"# {escaped(evaluation.title)}", f"{len(evaluation.photos)} photos."]
-    parts += [_table(["mean [95 % interval]", *names], [_summary_row(line, names) for line in lines])]
+    parts += [markdown_table(["mean [95 % interval]", *names], [_summary_row(line, names) for line in lines])]
     if any(evaluation.faults.values()):
         rows = [[name, *each] for name, found in evaluation.faults.items() for each in found.items()]
-        parts += ["## Left out of the means", _table(["contender", "photo", "what is wrong"], rows)]
+        parts += ["## Left out of the means", markdown_table(["contender", "photo", "what is wrong"], rows)]
     costs = [(each.name, each.cost) for each in evaluation.contenders if each.cost is not None]
     if costs:
         heads = ["contender", "parameters", "MACs (G)", "size", "seconds", "memory (MB)", "device"]
@@ -61,7 +61,7 @@ def to_markdown(evaluation: Evaluation, lines: Sequence[Line], shots: dict[str, 
             ]
             for name, cost in costs
         ]
-        parts += ["## Cost", _table(heads, cells)]
+        parts += ["## Cost", markdown_table(heads, cells)]
     parts += _ends(evaluation, shots)
     facts = [f"- {escaped(name)}: {escaped(value)}" for name, value in evaluation.facts.items()]
     return "\n\n".join([*parts, *(["\n".join(facts)] if facts else [])]) + "\n"
@@ -94,11 +94,11 @@ def _ends(evaluation: Evaluation, shots: dict[str, Shot]) -> list[str]:
                 values = [text(sound_values(evaluation, contender.name, name)[place], name) for name in measures]
                 rows.append([photo.name, contender.name, *values, picture_of(shots.get(photo.name), contender.name)])
         if rows:
-            parts += [f"## {title}", _table(heads, rows, linked=True)]
+            parts += [f"## {title}", markdown_table(heads, rows, linked=True)]
     return parts
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], linked: bool = False) -> str:
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], linked: bool = False) -> str:
     """A table; with `linked`, the last column is a path to a picture."""
     lines = [heads, ["---"] * len(heads)]
     for row in rows:

@@ -19,17 +19,20 @@ BASE = {"model": {"loss": {"init_args": {"terms": {"l1": 1, "window": 2}}}}, "da
 WINDOW = "model.loss.init_args.terms.window"
 
 PRETENDED = """
-import pathlib, sys, yaml
+import json, pathlib, sys, yaml
 words = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
 config = yaml.safe_load(pathlib.Path(words["config"]).read_text())
 folder = pathlib.Path(words["trainer.default_root_dir"]) / words["run"]
 folder.mkdir(parents=True, exist_ok=True)
 value = config["value"] + 0.1 * int(words["seed_everything"])
 (folder / "metrics.csv").write_text(f"step,val/psnr\\n5,{value - 1}\\n10,{value}\\n15,\\n")
+code = config.get("code", 0)
+finished = {"epochs": 1, "steps": config.get("steps", 16), "early": False} if code == 0 else None
+(folder / "run.json").write_text(json.dumps({"finished": finished}))
 with (folder / "starts").open("a") as file:
     file.write("x")
-print("error: the value is odd" if config.get("code") == 2 else "trained", file=sys.stderr)
-sys.exit(config.get("code", 0))
+print("error: the value is odd" if code == 2 else "trained", file=sys.stderr)
+sys.exit(code)
 """
 """What takes the place of `fit`."""
 

@@ -59,12 +59,12 @@ def test_what_a_worker_left_is_taken_up_by_the_next(study):
 def test_points_that_failed_wait_again_once(study):
     one = study()
     one.fill(POINTS)
-    one.tell(one.claim({}, 0), None, TrialState.FAIL)
+    one.tell(one.claim({}, 0), None)
     one.tell(one.claim({}, 0), 1.0)
     assert list(one.failed()) == ["a"]
-    assert one.again() == 1
+    assert one.again(list(one.failed().values())) == 1
     assert names(one) == POINTS[:1]
-    assert one.again() == 0
+    assert one.again(list(one.failed().values())) == 0
 
 
 def test_a_search_stays_in_its_ranges_and_ends(study):

@@ -229,4 +229,5 @@ def _conclude(
         print("another worker writes the outcome")
         return
     print(to_text(found))
-    print(f"outcome: {plan.folder / 'outcome.md'}, photos: {plan.folder / 'report' / 'report.html'}")
+    page = "" if found.evaluation is None else f", its photos: {plan.folder / 'report' / 'report.html'}"
+    print(f"outcome: {plan.folder / 'outcome.md'}{page}")

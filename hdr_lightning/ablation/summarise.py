@@ -193,9 +193,12 @@ def _notes(outcome: Outcome, trained: Sequence[Trained], measured: Measured) -> 
     steps = [made for each in trained for run in each.runs if (made := steps_of(run)) is not None]
     if steps and max(steps) - min(steps) > UNEQUAL * max(steps):
         notes.append(f"the runs made different numbers of steps, {min(steps):,} to {max(steps):,}: no equal budgets")
+    unmeasured = sum(len(point.values) - len(measured.get(point.name, {})) for point in outcome.points)
+    if unmeasured > 0:
+        notes.append(f"{unmeasured} finished runs have no checkpoints/best.ckpt: their photos are not compared")
     missing = sum(len(point.missing) for point in outcome.points)
     if missing:
-        notes.append(f"{missing} runs are missing: those that were pruned or failed, or are not finished")
+        notes.append(f"{missing} of the runs are missing: given up, failed, or not finished yet")
     return notes
 
 

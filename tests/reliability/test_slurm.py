@@ -9,7 +9,9 @@ from conftest import TINY
 from reliability.test_resume import assert_equal
 from slurm_cluster import running_cluster
 
+from hdr_lightning.ablation.outcome import read_outcome
 from hdr_lightning.cli import main
+from hdr_lightning.run_config import changed
 
 pytestmark = pytest.mark.slow
 
@@ -118,16 +120,31 @@ def test_folds_are_an_array_and_one_of_them_goes_on_alone(submit, options, tmp_p
     assert len(set(dashboards[1])) == 1 != len({*dashboards[0], *dashboards[1]})
 
 
-def test_an_ablation_is_a_line_of_a_file(submit, options, tmp_path):
-    overrides = tmp_path / "overrides.txt"
-    overrides.write_text("# weights of the window term\n\n--data.flip=0 --seed_everything=7\n--data.flip=1\n")
-    words = [str(overrides), *options(epochs=1)]
-    first, missing = submit("ablation.sbatch", *words, tasks=(1, 3), pause=0)
-    assert first.finish() == "COMPLETED", first.output
-    config = yaml.safe_load((tmp_path / "runs" / f"job_{first.number}" / "config.yaml").read_text())
-    assert (config["data"]["flip"], config["seed_everything"]) == (0.0, 7)
-    assert missing.finish() == "FAILED"
-    assert "overrides.txt has no line number 3" in missing.output
+def test_workers_of_an_array_share_an_ablation_and_one_goes_on(cluster, demo, tmp_path):
+    """Every point is trained once for every seed, and the last worker says what came of it."""
+    tiny = {word.partition("=")[0].removeprefix("--"): yaml.safe_load(word.partition("=")[2]) for word in TINY}
+    tiny["model.generator.class_path"] = tiny.pop("model.generator")
+    own = {"data.pairs": str(demo), "loss_check.pairs": 0, "trainer.callbacks": [{"class_path": "diary.Diary"}]}
+    base = tmp_path / "base.yaml"
+    base.write_text(yaml.safe_dump(changed({}, {**tiny, **own})))
+    folder = tmp_path / "out"
+    file = tmp_path / "ablation.yaml"
+    content = {"base": str(base), "output": str(folder), "seeds": [0, 1], "budget": {"epochs": 5}}
+    file.write_text(yaml.safe_dump({**content, "grid": {"data.flip": [0.0, 1.0]}}))
+    options = {"DIARY": str(tmp_path / "diary"), "PAUSE": "0.5"}
+    first, second = cluster.submit("ablation.sbatch", f"--config={file}", tasks=(0, 1), **options)
+    runs = [folder / name / "seed_0" for name in ("flip=0.0", "flip=1.0")]
+    second.wait(lambda: min(map(steps, runs)) > 2, 200, "both training")
+    second.signal("USR1")
+    assert [first.finish(), second.finish()] == ["COMPLETED"] * 2, second.output
+    assert [first.Restarts, second.Restarts] == ["0", "1"]
+    assert f"job {second.number} goes on in the queue" in second.output
+    outcome = read_outcome(folder)
+    assert {point.name: set(point.values) for point in outcome.points} == {"flip=0.0": {0, 1}, "flip=1.0": {0, 1}}
+    assert len({point.steps for point in outcome.points}) == 1
+    made = sorted(int(line) for line in (tmp_path / "diary").read_text().splitlines())
+    assert made == sorted([*range(1, outcome.points[0].steps + 1)] * 4)
+    assert (folder / "report" / "report.html").is_file()
 
 
 def test_a_cancelled_job_saves_and_does_not_come_back(submit, options, tmp_path):

@@ -50,11 +50,6 @@ class PointOutcome:
     cost: Cost | None = None
     differences: dict[str, RunsDifference] = field(default_factory=dict)
 
-    @property
-    def spread(self) -> str:
-        """The values of the seeds, from the least to the largest; empty for none."""
-        return f"{min(self.values.values()):.5g} to {max(self.values.values()):.5g}" if self.values else ""
-
 
 @dataclass
 class Outcome:

@@ -188,6 +188,10 @@ def _notes(outcome: Outcome, trained: Sequence[Trained], measured: Measured) -> 
         )
     if measured and outcome.reference not in measured:
         notes.append(f"nothing is compared: {outcome.reference} has no finished run; choose another --reference")
+    for name, faults in (outcome.evaluation.faults if outcome.evaluation else {}).items():
+        notes.append(
+            f"{len(faults)} photos of {name} cannot be measured and are left out of its comparisons: see the report"
+        )
     if outcome.measure != outcome.metric.removeprefix("val/"):
         notes.append(f"{outcome.metric} is not measured photo by photo: the photos are compared by PSNR")
     steps = [made for each in trained for run in each.runs if (made := steps_of(run)) is not None]
@@ -242,7 +246,7 @@ def _write_report(evaluation: Evaluation, trained: Sequence[Trained], folder: Pa
         before = Evaluation.from_json(page)
         if (before.contenders, before.values) == (some.contenders, some.values):
             return
-    runs = {run.folder.name: run for each in reversed(trained) for run in reversed(each.runs) if _is_shown(run, shown)}
+    runs = {run.folder.name: run for each in trained for run in each.runs if _is_shown(run, shown)}
     photos = validation_photos(next(iter(runs.values())).best.parent.parent / "config.yaml")
     candidates: dict[str, Candidate] = {
         name: Network(load_run(runs[name]), str(runs[name].best)) for name in names if name in runs

@@ -5,6 +5,7 @@ import io
 import math
 
 from hdr_lightning.ablation.outcome import Outcome, PointOutcome
+from hdr_lightning.ablation.space import flat
 from hdr_lightning.evaluation.repeats import RunsDifference
 from hdr_lightning.evaluation.results import MEASURES
 from hdr_lightning.progress import duration
@@ -22,6 +23,7 @@ def to_markdown(outcome: Outcome) -> str:
         rows = [[key, f"{share:.2f}"] for key, share in outcome.importances.items()]
         parts += ["## The search", "![its course](search.svg)", BEST]
         parts += [markdown_table(["key", "importance (PED-ANOVA)"], rows)] if rows else []
+    parts += ["## Points", "\n".join(f"- {escaped(point.name)}: {_settings(point)}" for point in outcome.points)]
     parts += ["## Cost", markdown_table(*costs(outcome))]
     if any(point.differences for point in outcome.points):
         title = f"## All measures, against {escaped(outcome.reference)}"
@@ -29,6 +31,10 @@ def to_markdown(outcome: Outcome) -> str:
         parts += [markdown_table(*measured(outcome))]
     parts += ["\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in outcome.facts.items())]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _settings(point: PointOutcome) -> str:
+    return escaped(", ".join(flat(point.settings)) or "as the base is")
 
 
 HOW = (
@@ -62,15 +68,19 @@ def to_csv(outcome: Outcome) -> str:
         values = " ".join(f"{value:.6g}" for value in point.values.values())
         own = [_plain(each) for each in (point.mean, point.low, point.high, outcome.gain(point))]
         table.writerow([point.name, outcome.metric, len(point.values), *own, "", "", "", "", values, ""])
-        for measure in outcome.evaluation.measures if outcome.evaluation else []:
-            found = point.differences.get(measure)
-            if found is not None:
-                numbers = [_plain(each) for each in (found.mean, found.low, found.high, found.p_photos, found.p)]
-                by_seed = " ".join(f"{value:.6g}" for value in found.by_seed)
-                mean = _plain(_mean(outcome, point.name, measure))
-                row = [point.name, measure, len(found.by_seed), mean, "", "", *numbers, by_seed]
-                table.writerow([*row, outcome.verdict(point, measure)])
+        measures = outcome.evaluation.measures if outcome.evaluation and point.generator else []
+        table.writerows(_csv_row(outcome, point, measure) for measure in measures)
     return file.getvalue()
+
+
+def _csv_row(outcome: Outcome, point: PointOutcome, measure: str) -> list[str]:
+    found = point.differences.get(measure)
+    cells = [point.name, measure, str(len(point.values)), _plain(_mean(outcome, point.name, measure)), "", ""]
+    if found is None:
+        return [*cells, *[""] * 6, outcome.verdict(point, measure)]
+    numbers = [_plain(each) for each in (found.mean, found.low, found.high, found.p_photos, found.p)]
+    by_seed = " ".join(f"{value:.6g}" for value in found.by_seed)
+    return [*cells, *numbers, by_seed, outcome.verdict(point, measure)]
 
 
 def compared(outcome: Outcome) -> Table:
@@ -83,12 +93,14 @@ def compared(outcome: Outcome) -> Table:
 
 def _compared_row(outcome: Outcome, point: PointOutcome) -> list[str]:
     runs = f"{len(point.values)}" + (f" (missing: {', '.join(map(str, point.missing))})" if point.missing else "")
-    mean = f"{point.mean:.5g}" if point.values else point.state
+    name = outcome.metric.removeprefix("val/")
+    form = f".{MEASURES[name].digits + 1}f" if name in MEASURES else ".5g"
+    mean = f"{point.mean:{form}}" if point.values else point.state
     if len(point.values) > 1:
-        mean += f" [{point.low:.5g}, {point.high:.5g}]"
+        mean += f" [{point.low:{form}}, {point.high:{form}}]"
     gain = outcome.gain(point)
     other = point.name != outcome.reference and not math.isnan(gain)
-    cells = [point.name, runs, mean, f"{gain:+.3g}" if other else ""]
+    cells = [point.name, runs, mean, f"{gain:+{form}}" if other else ""]
     cells += _difference_cells(point.differences.get(outcome.measure), outcome.measure)
     return [*cells, outcome.verdict(point, outcome.measure)]
 

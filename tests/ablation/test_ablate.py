@@ -6,6 +6,7 @@ import pytest
 import yaml
 from conftest import TINY
 
+from hdr_lightning.ablation.outcome import read_outcome
 from hdr_lightning.ablation.space import Range, expand
 from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
@@ -172,3 +173,7 @@ def test_real_runs_of_equal_steps(demo, tmp_path):
             rows = list(csv.DictReader(table))
         assert max(int(row["step"]) for row in rows) == 4
         assert ("train/window" in rows[0]) == (name == "window")
+    outcome = read_outcome(folder)
+    assert [point.steps for point in outcome.points] == [5, 5]
+    assert len(outcome.evaluation.contenders) == 3
+    assert outcome.points[1].differences["psnr_inside"].verdict == "not significant: one seed"

@@ -136,7 +136,7 @@ def test_points_are_compared_on_the_validation_photos(ablation, networks, capsys
     assert other.cost == outcome.points[0].cost  # one generator, measured once
     assert other.cost.parameters > 0
     assert (folder / "report" / "report.html").is_file()
-    table = list(csv.DictReader((folder / "outcome.csv").open()))
+    table = list(csv.DictReader((folder / "outcome.csv").read_text().splitlines()))
     assert {row["measure"] for row in table} >= {"val/psnr", "psnr", "psnr_inside", "psnr_outside"}
     assert outcome.markdown() == (folder / "outcome.md").read_text()
     assert "<svg" in (folder / "outcome.svg").read_text()
@@ -173,6 +173,17 @@ def test_other_validation_photos_are_not_compared(ablation, networks):
     assert "validated on different photos" in outcome.notes[0]
     assert "different photos" in (folder / "outcome.md").read_text()
     assert not (folder / "report").exists()
+
+
+def test_a_network_that_breaks_is_told(ablation, networks):
+    content = MORE | {"seeds": [0]}
+    folder = ablation(**content)
+    networks(folder / "plain", 0.0)
+    networks(folder / "other", float("nan"))
+    ablation("--summarise", **content)
+    outcome = read_outcome(folder)
+    assert not outcome.points[1].differences
+    assert "7 photos of other cannot be measured" in outcome.notes[0]
 
 
 def test_a_partly_finished_ablation_says_what_is_missing(ablation, capsys):

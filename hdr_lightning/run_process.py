@@ -90,9 +90,13 @@ def train(run: Run, metric: str, look: Callable[[int, float], bool], until: floa
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             ended = _watch(process, run.table, metric, look, until)
-        except BaseException:  # such as a signal: the run saves and ends, and the same command goes on
+        except BaseException as error:  # such as a signal: the run saves and ends, and the same command goes on
             SIGNALS.defer()  # a second one, such as of a cluster, does not leave the run alone while it saves
             _end(process)
+            if isinstance(error, RunInterrupted):
+                raise RunInterrupted(
+                    f"{run.folder / run.name} is saved; the same command goes on", error.code
+                ) from None
             raise
     if ended is not None:
         return ended
@@ -147,8 +151,10 @@ def read_course(table: Path, metric: str) -> list[tuple[int, float]]:
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     measured = [name for name in rows[0] if name.startswith("val/")] if rows else []
-    if measured and metric not in rows[0]:
-        raise InputError(f"{table} has no {metric}: choose the metric among {', '.join(measured)}")
+    if rows and metric not in rows[0]:
+        if measured:
+            raise InputError(f"{table} has no {metric}: choose the metric among {', '.join(measured)}")
+        return []  # not validated yet
     course = []
     for row in rows:
         with suppress(ValueError, TypeError):  # a last line that is being written

@@ -125,6 +125,12 @@ def test_a_missing_metric_is_named(tmp_path):
         read_course(table, "val/psnr")
 
 
+def test_a_table_from_before_the_first_validation_has_no_course(tmp_path):
+    table = tmp_path / "metrics.csv"
+    table.write_text("step,train/loss\n0,0.5\n")
+    assert read_course(table, "val/psnr") == []
+
+
 def test_the_base_is_left_as_it_is():
     changed(BASE, {WINDOW: None, "data.batch_size": 8})
     assert BASE["data"] == {"batch_size": 4}

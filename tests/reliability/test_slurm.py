@@ -138,6 +138,7 @@ def test_workers_of_an_array_share_an_ablation_and_one_goes_on(cluster, demo, tm
     second.signal("USR1")
     assert [first.finish(), second.finish()] == ["COMPLETED"] * 2, second.output
     assert [first.Restarts, second.Restarts] == ["0", "1"]
+    assert "is saved; the same command goes on" in second.output
     assert f"job {second.number} goes on in the queue" in second.output
     outcome = read_outcome(folder)
     assert {point.name: set(point.values) for point in outcome.points} == {"flip=0.0": {0, 1}, "flip=1.0": {0, 1}}

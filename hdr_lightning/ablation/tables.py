@@ -27,7 +27,7 @@ def to_markdown(outcome: Outcome) -> str:
     parts += ["## Cost", markdown_table(*costs(outcome))]
     if any(point.differences for point in outcome.points):
         title = f"## All measures, against {escaped(outcome.reference)}"
-        parts += [title, "Differences of means over photos and seeds; an asterisk marks those that are significant."]
+        parts += [title, MANY]
         parts += [markdown_table(*measured(outcome))]
     parts += ["\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in outcome.facts.items())]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -42,6 +42,11 @@ HOW = (
     "photos and seeds, its interval is of other photos and other seeds. `p, photos` asks whether these very networks "
     "differ (signs of scenes flipped), `p, seeds too` whether networks of other seeds would (Student's t); both are "
     "corrected for the number of points (Holm), and both have to be below 0.05."
+)
+
+MANY = (
+    "Differences of means over photos and seeds; an asterisk marks those that are significant, corrected for the "
+    "number of points, not of measures: of many, some are by chance."
 )
 
 BEST = (

@@ -77,14 +77,7 @@ def ablate(
     """
     plan = Plan(read_base(base), plain(settings or {}), budget, seeds, output)
     points = [] if search and not variations and not grid else expand(plain(variations or {}), plain(grid or {}))
-    for point in points:
-        plan.config(point)  # told now what cannot be
-    for key, space in (search or {}).items():
-        space.check(key)
-    if not seeds:
-        raise InputError("an ablation needs a seed: give --seeds")
-    if reference is not None and not search and reference not in [point.name for point in points]:
-        raise InputError(f"--reference {reference}: the points are {', '.join(point.name for point in points)}")
+    _check(plan, points, search or {}, reference)
     print(plan.text(points, search or {}, trials))
     if dry_run:
         return output
@@ -105,6 +98,19 @@ def ablate(
             "them once more with --retry"
         )
     return output
+
+
+def _check(plan: "Plan", points: Sequence[Point], search: Mapping[str, Range], reference: str | None) -> None:
+    """Tell now what cannot be, before anything is trained."""
+    for point in points:
+        plan.config(point)
+    for key, space in search.items():
+        space.check(key)
+    if not plan.seeds:
+        raise InputError("an ablation needs a seed: give --seeds")
+    names = [point.name for point in points]
+    if reference is not None and not search and reference not in names:
+        raise InputError(f"--reference {reference}: the points are {', '.join(names)}")
 
 
 class Plan:

@@ -143,9 +143,15 @@ class EnhancementTask(EvenPasses):
             raise InputError(
                 "model.unfreeze_epoch: this strategy keeps gradients to itself: set trainer.strategy to ddp or fsdp2"
             )
-        if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
+        if stage != "fit" or self.trainer.ckpt_path:
+            return
+        if self.init_from is not None:
             self.loaded = load_weights(self.generator, Path(self.init_from), self.init_share)
             rank_zero_info(str(self.loaded))
+        elif self.holding.any:
+            rank_zero_warn(
+                "model.freeze keeps random weights, unless the generator loads its own: give model.init_from"
+            )
 
     def configure_model(self) -> None:
         """Make the generator ready for its devices, once; called again for another verb."""

@@ -186,6 +186,14 @@ def test_one_rate_and_nothing_frozen_is_what_it_was(demo, tmp_path):
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+def test_frozen_parts_without_weights_are_told(demo, tmp_path):
+    with pytest.warns(UserWarning, match="model.freeze keeps random weights"):
+        main(
+            [*WORDS, f"--data.pairs={demo}", f"--trainer.default_root_dir={tmp_path}", "--model.freeze=[intro]"]
+            + ["--trainer.max_epochs=1"]
+        )
+
+
 def test_names_that_match_nothing_are_refused_before_anything_is_written(demo, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main([*WORDS, f"--data.pairs={demo}", f"--trainer.default_root_dir={tmp_path}", "--model.freeze=[encoder]"])

@@ -41,6 +41,11 @@ class Holding:
                     parameter.requires_grad_(False)
 
     @property
+    def any(self) -> bool:
+        """Whether parts are frozen at the start."""
+        return bool(self._frozen)
+
+    @property
     def ends(self) -> bool:
         """Whether parts are freed later."""
         return self._until is not None

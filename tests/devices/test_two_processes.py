@@ -142,8 +142,9 @@ class TestBoth:
         first = next((tmp_path / "more").iterdir())
         assert_same_state(last(first), last(main([*words, f"--ckpt_path={two / 'checkpoints' / 'last.ckpt'}"])))
 
-    def test_a_part_that_is_freed_in_the_second_epoch_and_rates_by_depth(self, strategy, demo, tmp_path):
-        more = ["--model.freeze=[encoders]", "--model.unfreeze_epoch=1", "--model.layer_decay=0.8", "--ema.decay=0.9"]
+    def test_a_part_that_is_freed_in_the_second_epoch_and_rates_by_depth(self, strategy, alone, demo, tmp_path):
+        more = ["--model.freeze=[encoders]", "--model.unfreeze_epoch=1", "--model.layer_decay=0.8"]
+        more += ["--ema.decay=0.9", f"--model.init_from={alone}"]
         one, two = fit(tmp_path / "one", demo, *more), fit(tmp_path / "two", demo, *more, strategy=strategy)
         assert_same_state(last(one), last(two))
         steps = {float(state["step"]) for state in last(two)["optimizer_states"][0]["state"].values()}

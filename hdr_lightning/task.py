@@ -1,7 +1,7 @@
 """The task: a generator, a loss and an optimiser, and what is done with a pair."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypedDict
@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 from jaxtyping import Bool, Float
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,7 +20,9 @@ from hdr_lightning.data.ahead import Opened, Unreadable
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.generators import Generator, SideGenerator, edit
-from hdr_lightning.generators.weights import load_weights
+from hdr_lightning.generators.groups import Group, check_rates, group_parameters
+from hdr_lightning.generators.holding import Holding
+from hdr_lightning.generators.weights import LoadReport, load_weights
 from hdr_lightning.inference.enhancer import Edited, Enhancer
 from hdr_lightning.inference.settings import Editing
 from hdr_lightning.losses import CompositeLoss
@@ -57,8 +59,16 @@ class EnhancementTask(EvenPasses):
         loss: what it is trained on.
         optimizer: takes the parameters of generator and loss.
         schedule: learning rate over the epochs.
-        init_from: a file of weights, published or our own, that the generator starts from.
+        init_from: a file of weights, published or our own, or the folder of a run (its best), that the generator
+            starts from.
         init_share: share of the generator's values that must be found in it, 0 to 1.
+        freeze: parts of the generator that keep the weights that they start with, by the names of parts or parameters,
+            where `*` stands for anything, such as `encoders` or `*.norm1.*`.
+        unfreeze_epoch: epoch, from 0, in which they begin to train, too; never if nothing is given.
+        rates: factors of the learning rate of parts of the generator, by names as in `freeze`; of several that match,
+            the last holds.
+        layer_decay: factor of the learning rate of each stage of the generator, besides, against the one behind it,
+            such as 0.8: the nearer to the source, the slower; 1 for one rate.
         side_weight: weight of the L1 distance between the side output of a generator that has one (DarkIR) and the
             target at its resolution; 0 trains without.
         checkpoint_blocks: keep only the input of every block for the gradient, and compute the rest again: less memory,
@@ -66,20 +76,24 @@ class EnhancementTask(EvenPasses):
         compile: compile the blocks for training, which takes a while at its start; evaluation runs as it is.
 
     Raises:
-        InputError: if the optimiser refuses its settings, its learning rate is not finite, or the generator has no side
-            output to weigh.
+        InputError: if the optimiser refuses its settings, its learning rate is not finite, the generator has no side
+            output to weigh, or no such parts.
     """
 
     def __init__(
         self,
         generator: Generator,
         loss: CompositeLoss,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer] = lambda parameters: torch.optim.AdamW(
+        optimizer: Callable[[Iterable[Any]], Optimizer] = lambda parameters: torch.optim.AdamW(
             parameters, lr=2e-4, weight_decay=0.02
         ),
         schedule: Schedule = WarmupCosine(),  # noqa: B008 - immutable
         init_from: str | None = None,
         init_share: float = 1.0,
+        freeze: Sequence[str] = (),
+        unfreeze_epoch: int | None = None,
+        rates: dict[str, float] | None = None,
+        layer_decay: float = 1.0,
         side_weight: float = 0.0,
         checkpoint_blocks: bool = False,
         compile: bool = False,  # noqa: A002 - the name that users know
@@ -93,6 +107,8 @@ class EnhancementTask(EvenPasses):
                     "generator with a side output, such as DarkIR"
                 )
             generator.train_side()
+        check_rates(generator, rates or {}, layer_decay)
+        self.holding = Holding(generator, freeze, unfreeze_epoch)
         # Under the command line this stores class paths, from which `load_generator` rebuilds the generator.
         # How it is computed is no part of it: another machine may choose otherwise.
         self.save_hyperparameters(logger=False, ignore=["checkpoint_blocks", "compile"])
@@ -102,6 +118,9 @@ class EnhancementTask(EvenPasses):
         self.schedule = schedule
         self.init_from = init_from
         self.init_share = init_share
+        self.loaded: LoadReport | None = None  # what became of `init_from`
+        self.factors = dict(rates or {})
+        self.layer_decay = layer_decay
         self.side_weight = side_weight
         self.checkpoint_blocks = checkpoint_blocks
         self.compile_blocks = compile
@@ -120,8 +139,19 @@ class EnhancementTask(EvenPasses):
             return edit(self.generator, source)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self.init_from is not None and not self.trainer.ckpt_path:
-            rank_zero_info(str(load_weights(self.generator, Path(self.init_from), self.init_share)))
+        if stage == "fit" and self.holding.ends and isinstance(self.trainer.strategy, FSDPStrategy | DeepSpeedStrategy):
+            raise InputError(
+                "model.unfreeze_epoch: this strategy keeps gradients to itself: set trainer.strategy to ddp or fsdp2"
+            )
+        if stage != "fit" or self.trainer.ckpt_path:
+            return
+        if self.init_from is not None:
+            self.loaded = load_weights(self.generator, Path(self.init_from), self.init_share)
+            rank_zero_info(str(self.loaded))
+        elif self.holding.any:
+            rank_zero_warn(
+                "model.freeze keeps random weights, unless the generator loads its own: give model.init_from"
+            )
 
     def configure_model(self) -> None:
         """Make the generator ready for its devices, once; called again for another verb."""
@@ -143,8 +173,15 @@ class EnhancementTask(EvenPasses):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loss.resume(checkpoint.get("loss", self.loss.progress))
 
+    def on_train_start(self) -> None:
+        self.holding.begin(self.current_epoch)  # also of a run that goes on in the middle of an epoch
+
     def on_train_epoch_start(self) -> None:
         self.loss.epoch = self.current_epoch
+        self.holding.begin(self.current_epoch)
+
+    def on_after_backward(self) -> None:
+        self.holding.drop_gradients()
 
     def training_step(self, pair: Pair, batch_idx: int) -> Tensor:
         prediction, side = self._with_side(pair.input) if self.side_weight else (self(pair.input), None)
@@ -249,16 +286,25 @@ class EnhancementTask(EvenPasses):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer(
-            p for part in (self.generator, self.loss) for p in part.parameters() if p.requires_grad
-        )
-        epochs = self._epochs()
+        optimizer, epochs = self._grouped() if self.factors or self.layer_decay != 1 else self._whole(), self._epochs()
 
         def share(epoch: int) -> float:
             return self.rate_factor * self.schedule.share(epoch, epochs)
 
         self.rates = LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.rates, "name": "learning_rate"}}
+
+    def _whole(self) -> Optimizer:
+        return self.optimizer(p for part in (self.generator, self.loss) for p in part.parameters() if p.requires_grad)
+
+    def _grouped(self) -> Optimizer:
+        groups = group_parameters(self.generator, self.factors, self.layer_decay)
+        learned = [p for p in self.loss.parameters() if p.requires_grad]
+        groups += [Group("loss", 1.0, learned)] if learned else []
+        optimizer = self.optimizer([{"params": each.parameters, "name": each.name} for each in groups])
+        for options, group in zip(optimizer.param_groups, groups, strict=True):
+            options["lr"] *= group.factor
+        return optimizer
 
     def _epochs(self) -> int:
         """Of the whole training, the last one begun where it is given in steps; -1 where it has no end."""

@@ -287,7 +287,7 @@ class EnhancementCLI(LightningCLI):
         own: list[Callback] = []
         if self.verb == "fit":
             own += [callbacks.ExactResume(), LearningRateMonitor(logging_interval="epoch")]
-            own += [callbacks.Speed(), callbacks.LastValidation()]
+            own += [callbacks.Speed(), callbacks.LastValidation(), callbacks.InitReport()]
             own += [callbacks.MonitoredMetrics()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]

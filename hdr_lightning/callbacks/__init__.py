@@ -5,6 +5,7 @@ from hdr_lightning.callbacks.effective_batch import EffectiveBatch
 from hdr_lightning.callbacks.ema import EMA
 from hdr_lightning.callbacks.exact_resume import ExactResume
 from hdr_lightning.callbacks.gradient_guard import GradientGuard
+from hdr_lightning.callbacks.init_report import InitReport
 from hdr_lightning.callbacks.last_validation import LastValidation
 from hdr_lightning.callbacks.line_progress import LineProgress
 from hdr_lightning.callbacks.loss_check import CheckLoss
@@ -25,6 +26,7 @@ __all__ = [
     "EffectiveBatch",
     "ExactResume",
     "GradientGuard",
+    "InitReport",
     "LastValidation",
     "LineProgress",
     "LossShares",

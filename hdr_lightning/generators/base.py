@@ -34,6 +34,14 @@ class Generator(nn.Module, ABC):
         return [module for module in self.modules() if isinstance(module, Block)]
 
     @property
+    def stages(self) -> list[list[str]]:
+        """Its parts by name, in stages from the source to the output, every parameter in one (`model.layer_decay`).
+
+        Unless a generator says otherwise, they are its children, in the order in which they were defined.
+        """
+        return [[part] for part in dict.fromkeys(name.partition(".")[0] for name, _ in self.named_parameters())]
+
+    @property
     def runs_in_strips(self) -> bool:
         """Whether strips bound its memory: all features of a whole picture are those between blocks."""
         return bool(self.blocks) and all(block.runs_in_strips for block in self.blocks)

@@ -147,6 +147,9 @@ class DarkIR(UNet, SideGenerator):
         InputError: if encoder and decoder differ in their number of levels.
     """
 
+    middle = (["middle_blks_enc"], ["middle_blks_dec"])
+    ends = ("ending", "side_out")
+
     def __init__(
         self,
         width: int = 32,

@@ -250,6 +250,17 @@ class Restormer(Generator):
         self.skip_conv = nn.Conv2d(dim, last, 1, bias=bias) if dual_pixel else None
         self.output = nn.Conv2d(last, out_channels, 3, padding=1, bias=bias)
 
+    @property
+    def stages(self) -> list[list[str]]:
+        return [
+            ["patch_embed"],
+            *([f"encoder_level{level}", f"down{level}_{level + 1}"] for level in (1, 2, 3)),
+            ["latent"],
+            *([f"decoder_level{level}", f"up{level + 1}_{level}", f"reduce_chan_level{level}"] for level in (3, 2, 1)),
+            ["refinement"],
+            ["output", "skip_conv"],
+        ]
+
     def forward(self, image: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h w"]:
         embedded = in_tiles(self.patch_embed, image.contiguous(memory_format=torch.channels_last), halo=1)
         level1 = self.encoder_level1(embedded)

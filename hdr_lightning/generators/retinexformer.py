@@ -251,6 +251,20 @@ class RetinexFormer(Generator):
         self.in_channels = in_channels
         self.body = nn.Sequential(*(Stage(in_channels, n_feat, num_blocks) for _ in range(stage)))
 
+    @property
+    def stages(self) -> list[list[str]]:
+        return [
+            [f"body.{number}.{part}" for part in parts]
+            for number in range(len(self.body))
+            for parts in (
+                ("estimator", "denoiser.embedding"),
+                *((f"denoiser.encoder_layers.{level}",) for level in (0, 1)),
+                ("denoiser.bottleneck",),
+                *((f"denoiser.decoder_layers.{level}",) for level in (0, 1)),
+                ("denoiser.mapping",),
+            )
+        ]
+
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         image = image.contiguous(memory_format=torch.channels_last)
         extra = image[:, 3:]

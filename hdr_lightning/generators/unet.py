@@ -64,6 +64,10 @@ class GatedBlock(PooledBlock):
 class UNet(Generator):
     """A U-Net whose output is a correction to the first three planes of its input.
 
+    Attributes:
+        middle: stages at the lowest resolution.
+        ends: parts that make pictures.
+
     Args:
         in_channels: planes of the input.
         width: channels at full resolution; they double at each of the levels below.
@@ -75,6 +79,9 @@ class UNet(Generator):
     Raises:
         InputError: if encoder and decoder differ in their number of levels.
     """
+
+    middle: Sequence[list[str]] = (["middle_blks"],)
+    ends: Sequence[str] = ("ending",)
 
     def __init__(
         self,
@@ -104,6 +111,13 @@ class UNet(Generator):
         )
         self.decoders = nn.ModuleList(decoder(*each) for each in zip(decoder_blocks, reversed(widths), strict=True))
         self.ending = nn.Conv2d(width, 3, 3, padding=1)
+
+    @property
+    def stages(self) -> list[list[str]]:
+        levels = range(len(self.encoders))
+        down = [[f"encoders.{level}", f"downs.{level}"] for level in levels]
+        up = [[f"decoders.{level}", f"ups.{level}"] for level in levels]
+        return [["intro"], *down, *self.middle, *up, list(self.ends)]
 
     def encode(self, image: FeatureMap) -> tuple[FeatureMap, list[FeatureMap]]:
         """Features at the lowest resolution, of `lowest` channels, and those of each level above it."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.base import Generator
-from hdr_lightning.generators.loading import with_averages
+from hdr_lightning.generators.loading import find_checkpoint, with_averages
 from hdr_lightning.tensors import read_safely
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g", "generator")
@@ -47,10 +47,23 @@ class LoadReport:
         loaded = sum(self.matched.values())
         return loaded / max(1, loaded + wanted)
 
+    @property
+    def tensors(self) -> int:
+        """How many the generator has."""
+        return len(self.matched) + len(self.missing) + len(self.mismatched)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, every tensor by its name, in what JSON can hold."""
+        shapes = {name: {"expected": [*a], "got": [*b]} for name, (a, b) in self.mismatched.items()}
+        return {"path": str(self.path), "share": self.share, "matched": self.matched, "adapted": self.adapted} | {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "mismatched": shapes,
+        }
+
     def __str__(self) -> str:
-        tensors = len(self.matched) + len(self.missing) + len(self.mismatched)
         lines = [
-            f"{self.path}: {len(self.matched)} of {tensors} tensors loaded, {self.share:.2%} of the values",
+            f"{self.path}: {len(self.matched)} of {self.tensors} tensors loaded, {self.share:.2%} of the values",
             *_listed("with planes of zeros for new inputs", self.adapted),
             *_listed("missing from the file", self.missing),
             *_listed("unexpected in the file", self.unexpected),
@@ -108,7 +121,7 @@ def load_weights(generator: Generator, path: Path, least: float = 1.0) -> LoadRe
     Args:
         generator: where the weights go; in a generator around another one, into the innermost, or where the file has
             every one of its own, into itself.
-        path: a file of weights.
+        path: a file of weights; or the folder of a run, which means its best, or of runs, the newest best.
         least: share of the generator's values that must be found in the file, above 0 and up to 1; below it nothing is
             loaded.
 
@@ -120,6 +133,8 @@ def load_weights(generator: Generator, path: Path, least: float = 1.0) -> LoadRe
     """
     if not 0 < least <= 1:
         raise InputError(f"the share of values to be found in {path} is to be above 0 and up to 1, got {least}")
+    if path.is_dir():
+        path = find_checkpoint(path)
     read = read_weights(path)
     around, base = [], generator
     while base.base is not base and not base.state_dict().keys() <= _unwrapped(read, base.state_dict()).keys():

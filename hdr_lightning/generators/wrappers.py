@@ -18,6 +18,11 @@ from hdr_lightning.generators.block import Block
 from hdr_lightning.image.regions import bright_mask
 
 
+def _inside(name: str, generator: Generator) -> list[list[str]]:
+    """The stages of a generator that is a part of another one."""
+    return [[f"{name}.{part}" for part in stage] for stage in generator.stages]
+
+
 class GainConstrained(Generator):
     """Source times a gain, per pixel and channel, that can only darken windows and only brighten the rest.
 
@@ -57,6 +62,10 @@ class GainConstrained(Generator):
     @property
     def base(self) -> Generator:
         return self.generator
+
+    @property
+    def stages(self) -> list[list[str]]:
+        return _inside("generator", self.generator)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         return image[:, :3] * self.gain(image)
@@ -103,6 +112,11 @@ class ZeroConvCopy(Generator):
     @property
     def base(self) -> Generator:
         return self.locked
+
+    @property
+    def stages(self) -> list[list[str]]:
+        both = zip(_inside("copy", self.copy), _inside("locked", self.locked), strict=True)
+        return [*(copy + locked for copy, locked in both), ["last", "zeros"]]
 
     @property
     def runs_in_strips(self) -> bool:
@@ -203,6 +217,10 @@ class ColorRefiner(Generator):
     def base(self) -> Generator:
         return self.backbone
 
+    @property
+    def stages(self) -> list[list[str]]:
+        return _inside("backbone", self.backbone) + _inside("refiner", self.refiner)
+
     def train(self, mode: bool = True) -> "ColorRefiner":
         super().train(mode)
         self.backbone.eval()
@@ -254,6 +272,10 @@ class FeatureGuided(Generator):
     @property
     def base(self) -> Generator:
         return self.generator
+
+    @property
+    def stages(self) -> list[list[str]]:
+        return _inside("generator", self.generator)
 
     @property
     def depth(self) -> DepthModel | None:

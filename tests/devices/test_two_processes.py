@@ -142,6 +142,17 @@ class TestBoth:
         first = next((tmp_path / "more").iterdir())
         assert_same_state(last(first), last(main([*words, f"--ckpt_path={two / 'checkpoints' / 'last.ckpt'}"])))
 
+    def test_a_part_that_is_freed_in_the_second_epoch_and_rates_by_depth(self, strategy, alone, demo, tmp_path):
+        more = ["--model.freeze=[encoders]", "--model.unfreeze_epoch=1", "--model.layer_decay=0.8"]
+        more += ["--ema.decay=0.9", f"--model.init_from={alone}"]
+        one, two = fit(tmp_path / "one", demo, *more), fit(tmp_path / "two", demo, *more, strategy=strategy)
+        assert_same_state(last(one), last(two))
+        steps = {float(state["step"]) for state in last(two)["optimizer_states"][0]["state"].values()}
+        assert steps == {last(two)["global_step"], last(two)["global_step"] / 2}
+        start = ("--trainer.max_epochs=3", f"--ckpt_path={one / 'checkpoints' / 'last.ckpt'}")
+        on = fit(tmp_path / "on", demo, *more, *start, strategy=strategy)
+        assert_same_state(last(fit(tmp_path / "alone", demo, *more, *start)), last(on))
+
     def test_go_on_in_the_middle_of_an_epoch_of_one_device(self, strategy, longer, demo, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "reliability"))
         leave = json.dumps({"class_path": "disturbances.Leave", "init_args": {"steps": 4}})

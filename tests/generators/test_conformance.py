@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from generators_common import SMALL, build
 
 from hdr_lightning import generators
 from hdr_lightning.benchmark import kept_bytes
@@ -15,31 +16,8 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.generators import Generator, NAFNet, Restormer, edit, maps, tiles
 from hdr_lightning.generators.layers import gram
 
-SMALL = {
-    "NAFNet": {"width": 8, "encoder_blocks": (1, 1), "middle_blocks": 1, "decoder_blocks": (1, 1)},
-    "Restormer": {"dim": 8, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
-    "DarkIR": {
-        "width": 8,
-        "encoder_blocks": (1, 1),
-        "middle_encoder_blocks": 1,
-        "middle_decoder_blocks": 1,
-        "decoder_blocks": (1, 1),
-    },
-    "RetinexFormer": {"n_feat": 8, "num_blocks": (1, 1, 1)},
-}
-
-
 WRAPPERS = {"ColorRefiner", "FeatureGuided", "GainConstrained", "ZeroConvCopy"}
 """Generators around others, tested in test_wrappers."""
-
-
-def build(name, **more):
-    torch.manual_seed(0)
-    generator = getattr(generators, name)(**SMALL[name], **more)
-    with torch.no_grad():
-        for parameter in generator.parameters():  # published starts hide half of a net behind zeros
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return generator
 
 
 def test_every_generator_is_tested():

@@ -82,17 +82,24 @@ def crossval(
         return output
     choose_measures(measures, True, torch.device("cpu"), "alex", None, None)  # told now what cannot be measured
     make_folder(output)
-    with SIGNALS.listening(), suppress(Timeout):
-        until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
-        if _train(planned, until):
-            with FileLock(output / ".evaluation.lock", timeout=0):  # one worker is enough
-                chosen = choose_measures(measures, True, choose_device(device), "alex", None, None)
-                trained = read_folds([fold.run for fold in planned])
-                networks = TrainedFolds(trained, output, Editing(tta=tta), device, modules, chosen, cost)
-                unseen = networks.out_of_fold()
-                figures = fold_figures(trained, unseen)
-                together = compare_together(networks.test(), figures) if test else None
-                _write(output, Crossvalidation(str(base), given, seed, figures, means_of(unseen, figures), together))
+    until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
+    lock = FileLock(output / ".evaluation.lock", timeout=0)
+    with SIGNALS.listening():
+        if not _train(planned, until):
+            return output
+        try:
+            lock.acquire()
+        except Timeout:
+            print("all folds are trained, and another worker measures them")
+            return output
+        with lock:
+            chosen = choose_measures(measures, True, choose_device(device), "alex", None, None)
+            trained = read_folds([fold.run for fold in planned])
+            networks = TrainedFolds(trained, output, Editing(tta=tta), device, modules, chosen, cost)
+            unseen = networks.out_of_fold()
+            figures = fold_figures(trained, unseen)
+            together = compare_together(networks.test(), figures) if test else None
+            _write(output, Crossvalidation(str(base), given, seed, figures, means_of(unseen, figures), together))
     return output
 
 

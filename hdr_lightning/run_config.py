@@ -113,20 +113,21 @@ def by_keys(settings: Settings) -> dict[str, Any]:
     >>> by_keys({"data.resize": 384, "data": {"crop": "64"}, "model": {"generator": {"class_path": "NAFNet"}}})
     {'data.resize': 384, 'data.crop': 64, 'model.generator': {'class_path': 'NAFNet'}}
     """
-    return dict(_by_keys(settings))
+    return dict(_by_keys(settings, ""))
 
 
-def _by_keys(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _by_keys(settings: Settings, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping) and "class_path" not in value and "." not in name:
             yield from _by_keys(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _of_words(value) if prefix and isinstance(value, str) else value
+            yield f"{prefix}{name}", _of_word(value) if isinstance(value, str) else value
 
 
-def _of_words(value: str) -> Any:
-    """A word of the command line means what it would in a file."""
+def _of_word(word: str) -> Any:
+    """A word of the command line means what it would in a file, as far as it is a number, true, false or null there."""
     try:
-        return yaml.safe_load(value)
+        value = yaml.safe_load(word)
     except yaml.YAMLError:
-        return value
+        return word
+    return value if value is None or isinstance(value, bool | int | float) else word

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from hdr_lightning.inference.enhancer import Device, choose_device
 from hdr_lightning.progress import duration
 from hdr_lightning.run_config import Budget, by_keys, changed, plain, read_base
 from hdr_lightning.run_folder import is_finished
-from hdr_lightning.run_process import train
+from hdr_lightning.run_process import Outcome, train
 from hdr_lightning.signals import SIGNALS
 
 
@@ -83,16 +83,13 @@ def crossval(
     choose_measures(measures, True, torch.device("cpu"), "alex", None, None)  # told now what cannot be measured
     make_folder(output)
     until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
-    lock = FileLock(output / ".evaluation.lock", timeout=0)
     with SIGNALS.listening():
         if not _train(planned, until):
             return output
-        try:
-            lock.acquire()
-        except Timeout:
-            print("all folds are trained, and another worker measures them")
-            return output
-        with lock:
+        with _alone(output / ".evaluation.lock") as mine:
+            if not mine:
+                print("all folds are trained, and another worker measures them")
+                return output
             chosen = choose_measures(measures, True, choose_device(device), "alex", None, None)
             trained = read_folds([fold.run for fold in planned])
             networks = TrainedFolds(trained, output, Editing(tta=tta), device, modules, chosen, cost)
@@ -109,27 +106,50 @@ def _train(folds: Sequence[Fold], until: float) -> bool:
     Returns:
         Whether all folds are trained.
     """
-    failed = []
-    for fold in folds:
-        if time.monotonic() > until:
-            break
-        if is_finished(fold.config.parent) and (fold.run.config.get("trainer") or {}).get("max_time") is not None:
-            continue  # its time is up, which `fit` does not ask
-        lock = FileLock(fold.run.folder / f".{fold.name}.worker.lock", timeout=0)
-        with suppress(Timeout), lock:
-            start = time.monotonic()
-            outcome = train(fold.run, "val/psnr", lambda step, value: False, until)
-            print(f"{fold.name}: {outcome} after {duration(time.monotonic() - start)}", flush=True)
-            if outcome == "failed":
-                failed.append(str(fold.run.output))
+    left, failed = [fold for fold in folds if not _timed_out(fold)], []
+    while time.monotonic() < until and (done := _train_one(left, until)) is not None:
+        fold, outcome = done
+        left.remove(fold)
+        if outcome == "failed":
+            failed.append(str(fold.run.output))
     if failed:
-        raise RunStopped(
-            f"{len(failed)} folds failed: see the end of {', '.join(failed)}; the same command tries again"
-        )
-    left = [fold.name for fold in folds if not is_finished(fold.config.parent)]
-    if left:
-        print(f"not trained yet: {', '.join(left)}; the same command, or the worker that trains them, goes on")
-    return not left
+        raise RunStopped(f"{len(failed)} folds failed: see the end of {', '.join(failed)}; the same command goes on")
+    waiting = [fold.name for fold in folds if not is_finished(fold.config.parent)]
+    if waiting:
+        print(f"not trained yet: {', '.join(waiting)}; the same command, or the worker that trains them, goes on")
+    return not waiting
+
+
+def _timed_out(fold: Fold) -> bool:
+    """Whether it used up its `trainer.max_time`, of which `fit` would give it a little more."""
+    return is_finished(fold.config.parent) and (fold.run.config.get("trainer") or {}).get("max_time") is not None
+
+
+def _train_one(folds: Sequence[Fold], until: float) -> tuple[Fold, Outcome] | None:
+    """Train the first fold that nobody trains; what a killed worker left is free again."""
+    for fold in folds:
+        with _alone(fold.run.folder / f".{fold.name}.worker.lock") as mine:
+            if mine:
+                start = time.monotonic()
+                outcome = train(fold.run, "val/psnr", lambda step, value: False, until)
+                print(f"{fold.name}: {outcome} after {duration(time.monotonic() - start)}", flush=True)
+                return fold, outcome
+    return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether no other worker has this lock, which is kept until the block ends."""
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _write(output: Path, found: Crossvalidation) -> None:

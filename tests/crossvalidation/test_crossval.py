@@ -219,6 +219,21 @@ class TestPretended:
             assert pretend({}) == ["fold_0", "fold_2"]
         assert "not trained yet: fold_0, fold_1, fold_2" in capsys.readouterr().out
 
+    def test_a_fold_that_another_worker_left_meanwhile_is_taken_up(self, base, tmp_path, monkeypatch):
+        (tmp_path / "out").mkdir()
+        lock = FileLock(tmp_path / "out" / ".fold_0.worker.lock")
+        lock.acquire()
+        calls = []
+
+        def train(run, metric, look, until):
+            lock.release()
+            calls.append(run.name)
+            return "finished"
+
+        monkeypatch.setattr("hdr_lightning.crossval.train", train)
+        crossval(base, tmp_path / "out")
+        assert calls == ["fold_1", "fold_0", "fold_2"]
+
     def test_a_fold_that_fails_ends_with_1_and_the_others_are_trained(self, pretend, capsys):
         with pytest.raises(SystemExit) as leave:
             pretend({"fold_0": "failed"})

@@ -99,23 +99,22 @@ def check_folds(folds: Sequence[Fold]) -> None:
     """
     counted = Counter(pair.name for fold in folds for pair in fold.split.validation)
     used = {pair.name for fold in folds for pair in (*fold.split.train, *fold.split.validation)}
-    tests = [{pair.name for pair in fold.split.test} for fold in folds]
     for name in sorted(used):
         if counted[name] != 1:
             raise InputError(
                 f"{name} validates in {counted[name]} of the folds, and is to do so in one: they were not trained as "
                 "folds of one data set; train them anew, in another --output"
             )
+    tests = [{pair.source for pair in fold.split.test} for fold in folds]
     for fold, test in zip(folds, tests, strict=True):
         if test != tests[0]:
             raise InputError(f"{fold.name} holds out another test set than {folds[0].name}: train it anew")
-        seen = {pair.name for pair in fold.split.train}
-        scenes = {pair.group for pair in fold.split.train}
+        if test & {pair.source for pair in (*fold.split.train, *fold.split.validation)}:
+            raise InputError(f"{fold.name} trains or validates on photos of the test set")
+        seen, scenes = {pair.name for pair in fold.split.train}, {pair.group for pair in fold.split.train}
         for pair in fold.split.validation:
             if pair.name in seen or pair.group in scenes:
                 raise InputError(f"{fold.name} trains on {pair.name} or on its scene, and would be measured on it")
-        if test & (seen | {pair.name for pair in fold.split.validation}):
-            raise InputError(f"{fold.name} trains or validates on photos of the test set")
 
 
 def check_checkpoint(path: Path, split: Split) -> None:
@@ -127,6 +126,6 @@ def check_checkpoint(path: Path, split: Split) -> None:
     kept = read_checkpoint(path).get("PairDataModule", {})
     if kept.get("validated") != hash_names(split.validation) or kept.get("held_out") != hash_names(split.test):
         raise InputError(
-            f"{path}: it was trained with other photos held out than its configuration names today, so it may have "
-            "seen what it would be measured on: restore the manifest, or train in another --output"
+            f"{path} does not say that it was trained with those photos held out that its configuration names today, "
+            "so it may have seen what it would be measured on: restore the manifest, or train in another --output"
         )

@@ -178,14 +178,14 @@ class TestTrained:
         text = demo.read_text()
         demo.write_text("".join(text.splitlines(keepends=True)[:-1]))
         try:
-            assert "it was trained with other photos held out" in refused(capsys, base, trained)
+            assert "does not say that it was trained with those photos held out" in refused(capsys, base, trained)
         finally:
             demo.write_text(text)
         assert not (trained / "out_of_fold").exists()
 
     def test_a_network_in_the_place_of_another_is_refused(self, trained, base, capsys):
         shutil.copy(trained / "fold_0" / "checkpoints" / "best.ckpt", trained / "fold_1" / "checkpoints" / "best.ckpt")
-        assert "fold_1/checkpoints/best.ckpt: it was trained with other" in refused(capsys, base, trained)
+        assert "fold_1/checkpoints/best.ckpt does not say that" in refused(capsys, base, trained)
 
     def test_what_another_worker_measures_is_left_to_it(self, trained, base, capsys):
         with FileLock(trained / ".evaluation.lock"):

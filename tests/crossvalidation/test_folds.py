@@ -1,5 +1,6 @@
 """Folds that are none of one data set are refused, and what the ensemble gains is told by its statistics."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ A, B, C = ("a/1", "a/2"), ("b/1",), ("c/1",)
 
 def test_folds_of_one_data_set_pass():
     check_folds([fold(0, B + C, A), fold(1, A + C, B), fold(2, A + B, C)])
+
+
+def test_a_test_set_of_its_own_manifest_may_have_photos_of_the_same_names():
+    own = Pairs.of([PairPaths("a/1", Path("elsewhere/a/1"), Path("elsewhere/a/1_t"), "x")])
+    folds = [fold(0, B, A), fold(1, A, B)]
+    check_folds([Fold(each.run, replace(each.split, test=own)) for each in folds])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser
 
 import hdr_lightning
@@ -153,9 +154,31 @@ def _run_function(verb: str, words: list[str]) -> Any:
     if positional:
         parser.add_argument(positional, nargs="+", type=Path, help=meaning)
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    options = parser.instantiate(parser.parse_args(_explicit(words, function)))
+    rest, settings = _settings(words) if "settings" in get_type_hints(function) else (words, {})
+    options = parser.instantiate(parser.parse_args(_explicit(rest, function)))
     options.pop("config", None)
-    return function(**options.as_dict())
+    given = options.as_dict()
+    if settings:
+        given["settings"] = {**(given["settings"] or {}), **settings}
+    return function(**given)
+
+
+def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take `--settings.data.crop=64` out of the words: the parser would keep the last of several keys below `data`."""
+    rest: list[str] = []
+    found: dict[str, Any] = {}
+    left = iter(words)
+    for word in left:
+        if not word.startswith("--settings."):
+            rest.append(word)
+            continue
+        key, sign, value = word.removeprefix("--settings.").partition("=")
+        value = value if sign else next(left, "")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--settings.{key}: {value!r} is no value as it would stand in a file") from None
+    return rest, found
 
 
 def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:

@@ -19,7 +19,7 @@ from hdr_lightning.evaluation.measuring import choose_measures
 from hdr_lightning.inference import Editing
 from hdr_lightning.inference.enhancer import Device, choose_device
 from hdr_lightning.progress import duration
-from hdr_lightning.run_config import Budget, by_keys, changed, plain, read_base
+from hdr_lightning.run_config import Budget, changed, plain, read_base
 from hdr_lightning.run_folder import is_finished
 from hdr_lightning.run_process import Outcome, train
 from hdr_lightning.signals import SIGNALS
@@ -51,7 +51,7 @@ def crossval(
         base: the configuration that every fold is trained with.
         output: folder of the folds and of what is found.
         folds: how many.
-        settings: what differs from the base, by dotted keys.
+        settings: what differs from the base, by dotted keys, such as --settings.data.crop=64.
         seed: of every run; `data.split_seed` divides the pairs.
         budget: what every run may use; the base configuration's if nothing is given.
         measures: what is measured, such as [psnr, ssim]; all that is possible if nothing is given.
@@ -72,7 +72,7 @@ def crossval(
         RunStopped: if a fold failed.
         RunInterrupted: if a signal ended it.
     """
-    given = by_keys(plain(settings or {}))
+    given = plain(settings or {})
     config = changed(read_base(base), given)
     planned = plan_folds(changed(config, budget.settings(config)), folds, output, seed)
     print("\n".join([f"{folds} folds in {output}:", *(f"  {fold.text()}" for fold in planned)]))

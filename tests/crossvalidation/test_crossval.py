@@ -260,11 +260,23 @@ class TestPretended:
         (["--settings.data.stream=shards"], "data.stream holds pairs that were split"),
         (["--measures=[beauty]"], "there is no beauty"),
         (["--settings.data.pears=1"], "pears"),
+        (["--settings={data: {crop: 8}}"], "give settings by their whole keys, such as data.crop"),
+        (["--settings.data.crop=["], "'[' is no value as it would stand in a file"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_trained(base, tmp_path, capsys, words, told):
     assert told in refused(capsys, base, tmp_path / "out", *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_of_the_command_line_are_added_to_those_of_the_file(base, demo, tmp_path, capsys):
+    file = tmp_path / "folds.yaml"
+    settings = {"data.test": 1, "data.pairs": "nowhere.jsonl"}
+    file.write_text(yaml.safe_dump({"base": str(base), "output": str(tmp_path / "out"), "settings": settings}))
+    words = [f"--settings.data.pairs={demo}", "--settings.data.split_seed", "3", "--settings.data.test=2", "--dry_run"]
+    main(["crossval", f"--config={file}", *words])
+    told = capsys.readouterr().out
+    assert sum(int(line.split(", ")[1].split()[0]) for line in told.splitlines() if "fold_" in line) == 10
 
 
 def test_folds_of_a_split_file_are_taken_and_counted(base, demo, tmp_path, capsys):

@@ -49,10 +49,7 @@ OWN_VERBS = {
     ),
     "pareto": ("hdr_lightning.evaluation.pareto:pareto", "score evaluated networks and draw quality over cost"),
     "ablate": ("hdr_lightning.ablate:ablate", "train what a file varies, seed by seed, and compare"),
-    "crossval": (
-        "hdr_lightning.crossval:crossval",
-        "train folds, and measure photos by those that did not see them",
-    ),
+    "crossval": ("hdr_lightning.crossval:crossval", "train folds, and measure photos by those that did not see them"),
     "config": ("hdr_lightning.config:config", "compare and explain configurations, or make a schema for editors"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }
@@ -72,6 +69,10 @@ POSITIONAL = {
     "split": ("pairs", "manifest, or two folders"),
 }
 """The argument of a verb that is given without its name, and what it is."""
+
+
+SETTINGS = "--settings."
+"""Before a key of a configuration of `fit`, for verbs that change some of one."""
 
 
 class Parser(ArgumentParser):
@@ -154,31 +155,36 @@ def _run_function(verb: str, words: list[str]) -> Any:
     if positional:
         parser.add_argument(positional, nargs="+", type=Path, help=meaning)
     parser.add_function_arguments(function, skip={positional} if positional else None)
-    rest, settings = _settings(words) if "settings" in get_type_hints(function) else (words, {})
-    options = parser.instantiate(parser.parse_args(_explicit(rest, function)))
+    words, settings = _settings(words) if "settings" in get_type_hints(function) else (words, {})
+    options = parser.instantiate(parser.parse_args(_explicit(words, function)))
     options.pop("config", None)
-    given = options.as_dict()
     if settings:
-        given["settings"] = {**(given["settings"] or {}), **settings}
-    return function(**given)
+        options["settings"] = {**(options["settings"] or {}), **settings}
+    return function(**options.as_dict())
 
 
 def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take `--settings.data.crop=64` out of the words: the parser would keep the last of several keys below `data`."""
-    rest: list[str] = []
-    found: dict[str, Any] = {}
-    left = iter(words)
-    for word in left:
-        if not word.startswith("--settings."):
-            rest.append(word)
-            continue
-        key, sign, value = word.removeprefix("--settings.").partition("=")
-        value = value if sign else next(left, "")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--settings.{key}: {value!r} is no value as it would stand in a file") from None
-    return rest, found
+    """Take `--settings.KEY=VALUE` out of the words: the parser would keep the last of them alone, as text.
+
+    >>> _settings(["a.yaml", "--settings.data.crop=128", "--settings.data.cache", "null"])
+    (['a.yaml'], {'data.crop': 128, 'data.cache': None})
+    """
+    left, settings = list[str](), dict[str, Any]()
+    following = iter(words)
+    for word in following:
+        if word.startswith(SETTINGS):
+            key, sign, text = word.removeprefix(SETTINGS).partition("=")
+            settings[key] = _value(key, text if sign else next(following, ""))
+        else:
+            left.append(word)
+    return left, settings
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--settings.{key}: expected a value as YAML, got {text!r}") from error
 
 
 def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:

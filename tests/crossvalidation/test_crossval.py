@@ -261,7 +261,7 @@ class TestPretended:
         (["--measures=[beauty]"], "there is no beauty"),
         (["--settings.data.pears=1"], "pears"),
         (["--settings={data: {crop: 8}}"], "give settings by their whole keys, such as data.crop"),
-        (["--settings.data.crop=["], "'[' is no value as it would stand in a file"),
+        (["--settings.data.crop=["], "expected a value as YAML, got '['"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_trained(base, tmp_path, capsys, words, told):

@@ -10,7 +10,7 @@ import pytest
 
 from hdr_lightning import run_process
 from hdr_lightning.errors import RunInterrupted
-from hdr_lightning.run_process import Run, train
+from hdr_lightning.run_process import Run, read_course, train
 
 SAVES = """
 import pathlib, signal, sys, time
@@ -46,3 +46,9 @@ def test_the_run_saves_even_where_a_second_signal_comes(tmp_path, monkeypatch, n
     assert interrupted.value.code == code
     assert (tmp_path / "saved").exists()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_table_without_a_validation_yet_has_no_course(tmp_path):
+    table = tmp_path / "metrics.csv"
+    table.write_text("step,train/loss\n0,0.5\n10,0.4\n")
+    assert read_course(table, "val/psnr") == []

@@ -108,9 +108,8 @@ def test_folds_are_an_array_of_workers_and_one_of_them_goes_on_alone(cluster, op
     kept = {name: config[name] for name in ("trainer", "model", "data", "loss_check")}
     wandb = {"class_path": "WandbLogger", "init_args": {"offline": True}}
     diary = {"class_path": "diary.Diary"}
-    (tmp_path / "base.yaml").write_text(
-        yaml.safe_dump({**kept, "trainer": {**kept["trainer"], "logger": wandb, "callbacks": [diary]}})
-    )
+    base = {**kept, "trainer": {**kept["trainer"], "logger": wandb, "callbacks": [diary]}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base, sort_keys=False))  # sums depend on the order of terms
     given = [f"--base={tmp_path / 'base.yaml'}", f"--output={tmp_path / 'runs'}", "--folds=2", "--measures=[psnr]"]
     pauses = {"DIARY": str(tmp_path / "diary"), "PAUSE": "0.5"}
     jobs = cluster.submit("folds.sbatch", *given, "--cost=false", tasks=(0, 1), **pauses)

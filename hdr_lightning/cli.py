@@ -49,6 +49,7 @@ OWN_VERBS = {
     ),
     "pareto": ("hdr_lightning.evaluation.pareto:pareto", "score evaluated networks and draw quality over cost"),
     "ablate": ("hdr_lightning.ablate:ablate", "train what a file varies, seed by seed, and compare"),
+    "crossval": ("hdr_lightning.crossval:crossval", "train folds, and measure photos by those that did not see them"),
     "config": ("hdr_lightning.config:config", "compare and explain configurations, or make a schema for editors"),
     "quickstart": ("hdr_lightning.quickstart:quickstart", "render rooms, train on them, test and show the result"),
 }

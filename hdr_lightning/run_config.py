@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,13 @@ def changed(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     {'a': {'c': 2, 'd': {'e': 3}}}
 
     Raises:
-        InputError: if a key to take out is not there, or lies below a value.
+        InputError: if a key to take out is not there, or lies below a value, or a whole part would be replaced.
     """
     result = copy.deepcopy(dict(config))
     for key, value in settings.items():
         *parents, last = key.split(".")
+        if not parents and isinstance(value, Mapping) and "class_path" not in value:
+            raise InputError(f"{key}: give settings by their whole keys, such as {key}.{next(iter(value), 'crop')}")
         node = result
         for name in parents:
             if not isinstance(node.setdefault(name, {}), dict):
@@ -105,28 +107,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list) else value
-
-
-def by_keys(settings: Settings) -> dict[str, Any]:
-    """Settings by their whole keys, where some came one below the other: `--settings.data.crop=64` on a command line.
-
-    >>> by_keys({"data.resize": 384, "data": {"crop": "64"}, "model": {"generator": {"class_path": "NAFNet"}}})
-    {'data.resize': 384, 'data.crop': 64, 'model.generator': {'class_path': 'NAFNet'}}
-    """
-    return dict(_by_keys(settings))
-
-
-def _by_keys(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and "class_path" not in value and "." not in name:
-            yield from _by_keys(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _of_words(value) if prefix and isinstance(value, str) else value
-
-
-def _of_words(value: str) -> Any:
-    """A word of the command line means what it would in a file."""
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value

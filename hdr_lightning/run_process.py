@@ -141,7 +141,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def read_course(table: Path, metric: str) -> list[tuple[int, float]]:
-    """Steps and values of a metric in the table of a run; nothing where there is no table yet.
+    """Steps and values of a metric in the table of a run; nothing where there is no table yet, or no validation in it.
 
     Raises:
         InputError: if it has rows of validations and no such column.
@@ -156,7 +156,7 @@ def read_course(table: Path, metric: str) -> list[tuple[int, float]]:
             raise InputError(f"{table} has no {metric}: choose the metric among {', '.join(measured)}")
         return []  # not validated yet
     course = []
-    for row in rows:
+    for row in rows if measured else []:
         with suppress(ValueError, TypeError):  # a last line that is being written
             course.append((int(row["step"]), float(row[metric])))
     return course

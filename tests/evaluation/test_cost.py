@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdr_lightning.evaluation.cost import count_macs, count_parameters, measure_cost, measure_peak
+from hdr_lightning.evaluation.cost import count_macs, count_parameters, measure_cost, measure_peak, sum_costs
 from hdr_lightning.evaluation.timing import alternate
 from hdr_lightning.generators import DarkIR, Generator, NAFNet, RetinexFormer
 from hdr_lightning.generators.published import published
@@ -153,3 +153,19 @@ def test_costs_on_a_gpu_are_those_of_its_allocator_and_events():
     timing = alternate({"product": lambda: matrix @ matrix}, 5, device)["product"]
     assert 0 < timing.median < 1
     assert timing.median > 4096**3 * 2 / 5e15  # it was waited for
+
+
+def test_an_average_costs_the_sum_and_remembers_one_pass_at_a_time():
+    """As the ledger counts it where both networks lie in memory and pass one after the other."""
+    nets = [NAFNet(**TINY).eval(), NAFNet(**{**TINY, "width": 8}).eval()]
+    costs = [measure_cost(net, CPU, (48, 64)) for net in nets]
+    both = nn.ModuleList(nets)
+    image = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode():
+        peak = measure_peak(lambda: [net(image) for net in nets][1], both, CPU)
+    found = sum_costs(costs, 8)
+    assert found.parameters == count_parameters(both)
+    assert found.macs == 8 * sum(cost.macs for cost in costs)
+    assert found.seconds == pytest.approx(8 * sum(cost.seconds for cost in costs))
+    assert found.peak_bytes == pytest.approx(peak, rel=0.1)
+    assert sum_costs(costs[:1]) == costs[0]

@@ -12,7 +12,9 @@ from PIL import Image
 from hdr_lightning.cli import main
 from hdr_lightning.data.files import read_photo
 from hdr_lightning.data.manifest import read_pairs
+from hdr_lightning.evaluation.cost import count_macs, count_parameters
 from hdr_lightning.evaluation.results import Evaluation
+from hdr_lightning.generators.loading import load_generator
 
 
 @pytest.fixture
@@ -163,6 +165,14 @@ def test_cost_is_measured_where_that_is_asked(demo, checkpoint, run, monkeypatch
     monkeypatch.setattr("hdr_lightning.evaluate.measure_cost", lambda generator, device: cost)
     found = run(checkpoint, f"--pairs={demo}", "--photos=1", "--measures=[l1]", "--cost=true")
     assert [each.cost for each in found.contenders] == [None, cost]
+
+
+def test_flips_and_turns_cost_eight_passes(demo, checkpoint, run):
+    words = [checkpoint, f"--pairs={demo}", "--photos=1", "--measures=[l1]", "--cost", "--tta"]
+    found = run(*words).contenders[1].cost
+    network = load_generator(checkpoint)
+    assert found.macs == 8 * count_macs(network, (1, 3, 512, 512))
+    assert found.parameters == count_parameters(network)
 
 
 def test_one_evaluation_is_one_folder_of_plain_text(demo, checkpoint, tmp_path):

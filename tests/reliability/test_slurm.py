@@ -102,22 +102,32 @@ def test_a_warning_while_the_program_starts(submit, options):
     assert job.Restarts == "1"
 
 
-def test_folds_are_an_array_and_one_of_them_goes_on_alone(submit, options, tmp_path):
-    wandb = ["--trainer.logger=WandbLogger", "--trainer.logger.offline=true"]
-    jobs = submit("folds.sbatch", *options("--data.folds=2", "--data.workers=1", *wandb), tasks=(0, 1))
-    runs = [tmp_path / "runs" / f"job_{job.number}" for job in jobs]
-    jobs[1].wait(lambda: steps(runs[1]) > 4, 200, "training")
+def test_folds_are_an_array_of_workers_and_one_of_them_goes_on_alone(cluster, options, tmp_path):
+    """The last one to end measures them all, and no fold is another than trained by itself."""
+    words = options("--data.folds=2", "--data.workers=1", root="alone")
+    alone = [main(["fit", *words, f"--data.fold={fold}", f"--run=fold_{fold}"]) for fold in range(2)]
+    config = yaml.safe_load((alone[0] / "config.yaml").read_text())
+    kept = {name: config[name] for name in ("trainer", "model", "data", "loss_check")}
+    wandb = {"class_path": "WandbLogger", "init_args": {"offline": True}}
+    diary = {"class_path": "diary.Diary"}
+    base = {**kept, "trainer": {**kept["trainer"], "logger": wandb, "callbacks": [diary]}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base, sort_keys=False))  # sums depend on the order of terms
+    given = [f"--base={tmp_path / 'base.yaml'}", f"--output={tmp_path / 'runs'}", "--folds=2", "--measures=[psnr]"]
+    pauses = {"DIARY": str(tmp_path / "diary"), "PAUSE": "0.5"}
+    jobs = cluster.submit("folds.sbatch", *given, "--cost=false", tasks=(0, 1), **pauses)
+    runs = [tmp_path / "runs" / f"fold_{fold}" for fold in range(2)]
+    jobs[1].wait(lambda: min(map(steps, runs)) > 4, 200, "training")
     jobs[1].signal("USR1")
     assert [job.finish() for job in jobs] == ["COMPLETED"] * 2, jobs[1].output
     assert [job.Restarts for job in jobs] == ["0", "1"]
-    assert folders(tmp_path / "runs") == [run.name for run in runs]
-    for fold, run in enumerate(runs):
-        assert yaml.safe_load((run / "config.yaml").read_text())["data"]["fold"] == fold
-        words = options("--data.folds=2", "--data.workers=1", f"--data.fold={fold}", root="alone")
-        assert_equal(main(["fit", *words, f"--run=fold_{fold}"]), run)
+    for expected, run in zip(alone, runs, strict=True):
+        assert_equal(expected, run)
+    assert (tmp_path / "runs" / "crossval.json").is_file(), jobs[0].output + jobs[1].output
+    assert len((tmp_path / "runs" / "test_openings.csv").read_text().splitlines()) == 2
     dashboards = [re.findall(r"offline-run-\S+-(\w+)", " ".join(folders(run / "wandb"))) for run in runs]
-    assert [len(names) for names in dashboards] == [1, 2]
-    assert len(set(dashboards[1])) == 1 != len({*dashboards[0], *dashboards[1]})
+    assert sorted(len(names) for names in dashboards) == [1, 2]
+    assert [len(set(names)) for names in dashboards] == [1, 1]
+    assert len({*dashboards[0], *dashboards[1]}) == 2
 
 
 def test_workers_of_an_array_share_an_ablation_and_one_goes_on(cluster, demo, tmp_path):

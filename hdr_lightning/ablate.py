@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from hdr_lightning.ablation.space import Point, Range, Settings, changed, expand, flat, plain
 from hdr_lightning.ablation.study import Claim, Storage, Study
+from hdr_lightning.ablation.sweep import sweep_parameters, write_sweep
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
 from hdr_lightning.run_process import Run, read_course, train
@@ -72,6 +73,7 @@ def ablate(
     hours: float | None = None,
     retry: bool = False,
     dry_run: bool = False,
+    sweep: Path | None = None,
 ) -> Path:
     """Train every point of an ablation for every seed, each run a process of its own, and go on where it was.
 
@@ -92,6 +94,7 @@ def ablate(
         hours: after which no run goes on; the same command goes on later.
         retry: whether points that failed are trained once more.
         dry_run: whether to say what would be trained, and train nothing.
+        sweep: a file to write the grid or the search to, as a sweep of W&B, instead of training.
 
     Returns:
         The folder.
@@ -109,6 +112,10 @@ def ablate(
         space.check(key)
     if not seeds:
         raise InputError("an ablation needs a seed: give --seeds")
+    if sweep is not None:
+        parameters = sweep_parameters(variations or {}, plain(grid or {}), search or {}, plan.seeds)
+        config = changed(plan.config(Point("base", {})), {"trainer.default_root_dir": str(output)})
+        return write_sweep(sweep, config, parameters, trials if search else None, metric, maximise, prune)
     print(plan.text(points, search or {}, trials))
     if dry_run:
         return output
@@ -165,7 +172,7 @@ class Plan:
     def runs(self, point: Point) -> list[Run]:
         """The runs of a point."""
         config = self.config(point)
-        return [Run(self.folder / point.name, f"seed_{seed}", seed, config) for seed in self.seeds]
+        return [Run(self.folder / point.name, f"seed_{seed}", seed, config, self.folder) for seed in self.seeds]
 
     def text(self, points: Sequence[Point], search: Mapping[str, Range], trials: int) -> str:
         """What will be trained, in words."""

@@ -50,7 +50,7 @@ def table(folder):
         (row["step"], name): row[name]
         for row in rows
         for name in row
-        if row[name] and name.startswith(("train/", "val/")) and "per_second" not in name and "memory" not in name
+        if row[name] and name.startswith(("train/", "val/", "terms/", "gradients/"))
     }
 
 

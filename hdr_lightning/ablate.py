@@ -113,6 +113,8 @@ def ablate(
     if not seeds:
         raise InputError("an ablation needs a seed: give --seeds")
     if sweep is not None:
+        if budget.samples is not None:
+            raise InputError("the runs of a sweep have one number of steps: give a budget in steps or epochs")
         parameters = sweep_parameters(variations or {}, plain(grid or {}), search or {}, plan.seeds)
         config = changed(plan.config(Point("base", {})), {"trainer.default_root_dir": str(output)})
         return write_sweep(sweep, config, parameters, trials if search else None, metric, maximise, prune)

@@ -6,10 +6,8 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -605,55 +603,6 @@ class TestTwoRanks:
         messages = re.findall(r'stopped: the loss term "sick" reached (.*)', done.stderr)
         assert len(set(messages)) == 1  # of both, or of the one that left before it could end the other
         assert not list(tmp_path.rglob("*.ckpt"))
-
-
-def wandb_records(path):
-    """Read the log of an offline run: blocks of 32 KiB with chunks of (checksum, length, type), as in LevelDB."""
-    from wandb.proto import wandb_internal_pb2
-
-    data, at, record = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        record = (b"" if kind in (1, 2) else record) + data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            yield wandb_internal_pb2.Record.FromString(record)
-
-
-def wandb_log(folder):
-    """The records of the run in a folder, as soon as the process that writes them is done."""
-    (path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
-    for _ in range(150):
-        records = list(wandb_records(path))
-        if any(record.WhichOneof("record_type") == "exit" for record in records):
-            break
-        time.sleep(0.2)
-    return records
-
-
-def test_wandb_offline_gets_everything(here, options):
-    """Read back from the file that a later `wandb sync` would send."""
-    pytest.importorskip("wandb")
-    folder = main(
-        ["fit", *options, "--trainer.max_epochs=2", "--trainer.logger=WandbLogger"]
-        + ["--trainer.logger.offline=true", "--trainer.logger.project=tests"]
-    )
-    records = wandb_log(folder)
-
-    def name(item):
-        return item.key or "/".join(item.nested_key)
-
-    logged = {name(item) for record in records for item in record.history.item}
-    config = {name(item) for record in records for item in record.config.update}
-    config |= {name(item) for record in records for item in record.run.config.update}
-    assert {"terms/l1", "terms/window", "terms/saturation", "train/loss", "gradients/norm"} <= logged
-    assert {"terms/share/l1", "gradients/share/window", "gradients/cosine/l1-saturation"} <= logged
-    assert {"val/l1", "val/psnr", "val/ssim", "learning_rate"} <= logged
-    assert any(key.startswith("val/pictures") for key in logged)
-    assert {"trainer", "model", "data"} <= {key.split("/")[0] for key in config}
 
 
 class TestInitFrom:

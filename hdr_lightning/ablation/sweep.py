@@ -24,8 +24,8 @@ def sweep_parameters(
     """
     if variations:
         raise InputError(
-            f"variations ({', '.join(variations)}) may set several keys at once, those of a sweep are tried apart: give a "
-            "grid or a search"
+            f"variations ({', '.join(variations)}) may set several keys at once, and a sweep tries each by itself: "
+            "give a grid or a search"
         )
     if bool(grid) == bool(search):
         raise InputError("a sweep tries a grid or a search: give one of them")
@@ -34,12 +34,9 @@ def sweep_parameters(
     for key, values in grid.items():
         if None in values:
             raise InputError(f"{key}: a sweep cannot take a key out, which null does: give values")
-    tried = {key: {"values": list(values)} for key, values in grid.items()}
-    return {
-        **tried,
-        **{key: _range(space) for key, space in search.items()},
-        "seed_everything": {"values": list(seeds)},
-    }
+    tried: Parameters = {key: {"values": list(values)} for key, values in grid.items()}
+    tried |= {key: _range(space) for key, space in search.items()}
+    return {**tried, "seed_everything": {"values": list(seeds)}}
 
 
 def _range(space: Range) -> dict[str, Any]:

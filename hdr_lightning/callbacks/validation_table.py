@@ -51,7 +51,7 @@ class ValidationTable(Callback):
         for index, name in enumerate(batch.name):
             metrics = {measure: values[index] for measure, values in outputs["metrics"].items()}
             self._rows.append((name, metrics, outputs["faults"].get(index, "")))
-            if len(self._pictures) < self.photos and any(each.takes_pictures for each in dashboards(trainer)):
+            if trainer.is_global_zero and len(self._pictures) < self.photos and _takes_pictures(trainer):
                 shown = (batch.source[index], outputs["prediction"][index], batch.target[index])
                 self._pictures.append((name, compared(*shown, self.height)))
 
@@ -74,6 +74,10 @@ class ValidationTable(Callback):
             pictured = [{**row, "source | output | target | difference": pictures.get(row["photo"])} for row in table]
             for dashboard in dashboards(trainer):
                 dashboard.log_photos("evaluation/validation", path, pictured)
+
+
+def _takes_pictures(trainer: Trainer) -> bool:
+    return any(each.takes_pictures for each in dashboards(trainer))
 
 
 def _numbers(rows: list[tuple[str, dict[str, Tensor], str]]) -> list[tuple[str, dict[str, float], str]]:

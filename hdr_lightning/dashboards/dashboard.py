@@ -61,7 +61,7 @@ class Dashboard(Logger):
     @property
     def takes_pictures(self) -> bool:
         """Whether tables show pictures."""
-        return isinstance(self.logger, WandbLogger) and rank_zero_only.rank == 0
+        return isinstance(self.logger, WandbLogger)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self._attempt(lambda: self.logger.log_metrics(dict(metrics), step))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import TINY
-from test_training import wandb_log
+from offline_wandb import wandb_log
 
 from hdr_lightning.callbacks.flags import FLAGS, TermShare
 from hdr_lightning.cli import main

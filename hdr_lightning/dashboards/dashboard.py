@@ -172,9 +172,13 @@ class Dashboard(Logger):
         self._introduce()
 
     def _introduce(self) -> None:
-        if self._config is not None:
-            self.logger.log_hyperparams(self._config)
-            self._config = None
+        if self._config is None:
+            return
+        known: Mapping[str, str] = {}
+        if isinstance(self.logger, MLFlowLogger):  # which refuses to change what a run began with
+            known = self.logger.experiment.get_run(self.logger.run_id).data.params
+        self.logger.log_hyperparams({key: value for key, value in self._config.items() if key not in known})
+        self._config = None
 
     def _send_pictures(self, name: str, pictures: Mapping[str, Image.Image], step: int) -> None:
         logger = self.logger
@@ -212,4 +216,6 @@ def _errors(logger: Logger) -> tuple[type[Exception], ...]:
         from mlflow.exceptions import MlflowException
 
         return OSError, MlflowException
+    if isinstance(logger, TensorBoardLogger):
+        return OSError, ValueError  # Lightning makes one of whatever a writer raises
     return (OSError,)

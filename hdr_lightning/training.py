@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +24,7 @@ from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.configuration import SaveConfig, TrainingParser, class_error
 from hdr_lightning.credentials import refuse_credentials
-from hdr_lightning.dashboards import Dashboard, set_up
+from hdr_lightning.dashboards import Dashboard, finish, set_up
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
@@ -325,9 +324,7 @@ def run(words: Sequence[str]) -> Path | None:
         folder = finished.folder
         rank_zero_info(f"{folder} is finished: {finished.end}; for another run, give another --run")
     finally:
-        wandb = sys.modules.get("wandb")
-        if wandb is not None and wandb.run is not None:
-            wandb.finish()  # else the next run of this process would go on in the dashboard of this one
+        finish()
     if folder is not None:
         _tell(folder)
     return folder

@@ -1,5 +1,6 @@
 """What each logger shows of a run, and that none ends it."""
 
+import sys
 import time
 from argparse import Namespace as Plain
 from collections.abc import Callable, Mapping
@@ -204,6 +205,16 @@ class Dashboard(Logger):
 def dashboards(trainer: Trainer) -> list[Dashboard]:
     """Those of a run."""
     return [logger for logger in trainer.loggers if isinstance(logger, Dashboard)]
+
+
+def finish() -> None:
+    """End the run of W&B: else the next one of this process would go on in its dashboard."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        try:
+            wandb.finish()
+        except (OSError, wandb.Error) as error:
+            rank_zero_warn(f"W&B failed at its end ({error}): `wandb sync` sends what it has written")
 
 
 def _errors(logger: Logger) -> tuple[type[Exception], ...]:

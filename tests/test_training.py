@@ -470,8 +470,8 @@ class TestCheckLoss:
         folder = main(["fit", *options, "--trainer.max_epochs=3", "--loss_shares.every_n_steps=2"])
         rows = table(folder / "metrics.csv")
         names = ("l1", "window", "saturation")
-        for kind in ("share", "gradient_share"):
-            columns = [column(rows, f"terms/{kind}/{name}") for name in names]
+        for group in ("terms", "gradients"):
+            columns = [column(rows, f"{group}/share/{name}") for name in names]
             assert len(columns[0]) >= 4
             assert all(sum(shares) == pytest.approx(1, rel=1e-4) for shares in zip(*columns, strict=True))
         assert all(-1 <= value <= 1 for value in column(rows, "gradients/cosine/l1-saturation"))

@@ -13,6 +13,7 @@ from hdr_lightning.ablation.runs import add_seconds, best_value, steps_of
 from hdr_lightning.ablation.space import Point, Range, expand, flat
 from hdr_lightning.ablation.study import Claim, Storage, Study
 from hdr_lightning.ablation.summarise import Trained, compare_points, write_outcome
+from hdr_lightning.ablation.sweep import sweep_parameters, write_sweep
 from hdr_lightning.ablation.tables import to_text
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
@@ -40,6 +41,7 @@ def ablate(
     reference: str | None = None,
     summarise: bool = False,
     dry_run: bool = False,
+    sweep: Path | None = None,
 ) -> Path:
     """Train every point of an ablation for every seed, each run a process of its own, and go on where it was.
 
@@ -66,6 +68,7 @@ def ablate(
             given.
         summarise: whether to train nothing, and only say what the runs that are finished say.
         dry_run: whether to say what would be trained, and train nothing.
+        sweep: a file to write the grid or the search to, as a sweep of W&B, instead of training.
 
     Returns:
         The folder.
@@ -78,6 +81,12 @@ def ablate(
     plan = Plan(read_base(base), plain(settings or {}), budget, seeds, output)
     points = [] if search and not variations and not grid else expand(plain(variations or {}), plain(grid or {}))
     _check(plan, points, search or {}, reference)
+    if sweep is not None:
+        if budget.samples is not None:
+            raise InputError("the runs of a sweep have one number of steps: give a budget in steps or epochs")
+        parameters = sweep_parameters(variations or {}, plain(grid or {}), search or {}, plan.seeds)
+        config = changed(plan.config(Point("base", {})), {"trainer.default_root_dir": str(output)})
+        return write_sweep(sweep, config, parameters, trials if search else None, metric, maximise, prune)
     print(plan.text(points, search or {}, trials))
     if dry_run:
         return output
@@ -147,7 +156,7 @@ class Plan:
     def runs(self, point: Point) -> list[Run]:
         """The runs of a point."""
         config = self.config(point)
-        return [Run(self.folder / point.name, f"seed_{seed}", seed, config) for seed in self.seeds]
+        return [Run(self.folder / point.name, f"seed_{seed}", seed, config, self.folder) for seed in self.seeds]
 
     def text(self, points: Sequence[Point], search: Mapping[str, Range], trials: int) -> str:
         """What will be trained, in words."""

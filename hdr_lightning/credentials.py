@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from hdr_lightning.errors import InputError
 
 NAME = re.compile(r"(api_?key|token|passw(or)?d|secret)$", re.IGNORECASE)
-IN_ADDRESS = re.compile(r"^\w+://[^/@]*:[^/@]+@")
+IN_ADDRESS = re.compile(r"^[\w+.-]+://[^/@]*:[^/@]+@")
 
 
 def refuse_credentials(config: Any, name: str) -> None:
@@ -26,7 +26,8 @@ def refuse_credentials(config: Any, name: str) -> None:
         if NAME.search(key) or IN_ADDRESS.match(value):
             raise InputError(
                 f"{key} holds a credential, and a configuration is saved and logged: leave it out, and give it by the "
-                "environment (W&B: WANDB_API_KEY, or once `wandb login`)"
+                "environment (W&B: WANDB_API_KEY, or once `wandb login`; MLflow: MLFLOW_TRACKING_TOKEN, "
+                "or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
             )
 
 

@@ -132,11 +132,20 @@ class NamedRun:
         _refuse_other_experiment(changed, self.folder)
         return changed
 
-    def dashboard_id(self) -> str:
-        """The name under which W&B knows the run, however often it is started."""
-        if "wandb" not in self.notes:
+    def dashboard_id(self, logger: str) -> str | None:
+        """The ID under which W&B or MLflow know the run, however often it is started; nothing of others.
+
+        Args:
+            logger: the path of its class.
+        """
+        if logger.endswith("WandbLogger") and "wandb" not in self.notes:
             self._note({"wandb": uuid.uuid4().hex[:8]})
-        return str(self.notes.get("wandb", ""))
+        kind = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}.get(logger.rpartition(".")[2], "")
+        return self.notes.get(kind)
+
+    def note_dashboard(self, known: str) -> None:
+        """Note the ID that MLflow gave to the run."""
+        self._note({"mlflow": known})
 
 
 def is_finished(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """One run of several: a process of its own, that goes on where it was, and is watched through its table."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -38,12 +39,14 @@ class Run:
         name: of the run's folder, such as `seed_0`.
         seed: of the run.
         config: the whole configuration.
+        group: the folder of what it is compared with, such as the ablation; `folder` where nothing is given.
     """
 
     folder: Path
     name: str
     seed: int
     config: Mapping[str, Any]
+    group: Path | None = None
 
     @property
     def best(self) -> Path:
@@ -68,6 +71,17 @@ class Run:
         words = [f"--config={path}", f"--run={self.name}", f"--trainer.default_root_dir={self.folder}"]
         return [sys.executable, "-m", "hdr_lightning", "fit", *words, f"--seed_everything={self.seed}"]
 
+    def environment(self) -> dict[str, str]:
+        """That of this process, and how dashboards group the run; what a user has set holds."""
+        group = self.group or self.folder
+        dashboards = {
+            "WANDB_RUN_GROUP": group.absolute().name,
+            "WANDB_JOB_TYPE": self.folder.name if self.group else "fold",
+            "WANDB_TAGS": self.name,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{group.absolute() / 'mlflow.db'}",
+        }
+        return {**dashboards, **os.environ}
+
 
 def train(run: Run, metric: str, look: Callable[[int, float], bool], until: float) -> Outcome:
     """Train a run to its end, in a process.
@@ -87,7 +101,9 @@ def train(run: Run, metric: str, look: Callable[[int, float], bool], until: floa
     """
     command = run.command()
     with run.output.open("a", encoding="utf-8") as output, SIGNALS.listening():
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=run.environment()
+        )
         try:
             ended = _watch(process, run.table, metric, look, until)
         except BaseException as error:  # such as a signal: the run saves and ends, and the same command goes on

@@ -190,9 +190,9 @@ class EnhancementTask(EvenPasses):
         if side is not None:
             small = F.interpolate(pair.target, size=side.shape[-2:], mode="area")
             part = self.side_weight * F.l1_loss(side.float(), small)
-            self.log("train/side", part)
+            self.log("terms/side", part)
             total = total + part
-        self.log_dict({f"train/{name}": part for name, part in loss.parts.items()})
+        self.log_dict({f"terms/{name}": part for name, part in loss.parts.items()})
         self.log("train/loss", total, prog_bar=True)
         return total
 

@@ -2,11 +2,9 @@
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from hdr_lightning.callbacks.flags import FLAGS
 from hdr_lightning.checkpoints import CheckpointWriter
 from hdr_lightning.configuration import SaveConfig, TrainingParser, class_error
 from hdr_lightning.credentials import refuse_credentials
+from hdr_lightning.dashboards import Dashboard, finish, set_up
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.loading import find_checkpoint, read_checkpoint
@@ -250,6 +249,7 @@ class EnhancementCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         if self.verb == "plan":  # writes nothing
             return
+        self.given = self.config.clone()
         config = self.config[self.verb].trainer
         refuse_strategy(config.strategy, config.precision, config.accelerator)
         if self.folder is None:  # the other ranks learn of it from the first one
@@ -257,12 +257,8 @@ class EnhancementCLI(LightningCLI):
         for logger in config.logger if isinstance(config.logger, list) else [config.logger]:
             if not isinstance(logger, Namespace):
                 continue
-            if logger.class_path.endswith("WandbLogger") and find_spec("wandb") is None:
-                raise InputError("W&B is not installed: pip install 'hdr-lightning[wandb]'")
-            if self.folder is not None and logger.init_args.get("save_dir", "") in (".", None):
-                logger.init_args.save_dir = str(self.folder.absolute())  # W&B writes from a process of its own
-            if self.named is not None and logger.class_path.endswith("WandbLogger") and logger.init_args.id is None:
-                logger.init_args.id = self.named.dashboard_id()
+            known = self.named.dashboard_id(logger.class_path) if self.named is not None else None
+            set_up(logger, self.folder or Path(config.default_root_dir), self.verb, known)
 
     def instantiate_classes(self) -> None:
         try:
@@ -279,16 +275,18 @@ class EnhancementCLI(LightningCLI):
             assert isinstance(trainer, CheckingTrainer)
             trainer.settings = self.settings
             return trainer
+        self.config = self.given  # is saved, without the name and the folders of this run: another has its own
         config = self.config_init[self.verb].trainer
         name = self.folder.name if self.folder else self.verb
         log = RunLog(Path(config.default_root_dir), name, self.loops)
         given = config.logger if isinstance(config.logger, list) else [config.logger]
-        loggers = [log, *(logger for logger in given if isinstance(logger, Logger))]
+        note = self.named.note_dashboard if self.named is not None else None
+        loggers = [log, *(Dashboard(logger, note) for logger in given if isinstance(logger, Logger))]
         own: list[Callback] = []
         if self.verb == "fit":
             own += [callbacks.ExactResume(), LearningRateMonitor(logging_interval="epoch")]
             own += [callbacks.Speed(), callbacks.LastValidation(), callbacks.InitReport()]
-            own += [callbacks.MonitoredMetrics()]
+            own += [callbacks.MonitoredMetrics(), callbacks.ValidationTable()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
         if config.enable_progress_bar is not False and not watched_live():
@@ -326,9 +324,7 @@ def run(words: Sequence[str]) -> Path | None:
         folder = finished.folder
         rank_zero_info(f"{folder} is finished: {finished.end}; for another run, give another --run")
     finally:
-        wandb = sys.modules.get("wandb")
-        if wandb is not None and wandb.run is not None:
-            wandb.finish()  # else the next run of this process would go on in the dashboard of this one
+        finish()
     if folder is not None:
         _tell(folder)
     return folder

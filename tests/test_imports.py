@@ -20,7 +20,7 @@ FLOORS = [
     {"inference"},
     {"checkpoints", "evaluation", "run_log", "sharding"},
     {"report"},
-    {"run_config", "run_folder", "run_process", "task"},
+    {"dashboards", "run_config", "run_folder", "run_process", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
     {

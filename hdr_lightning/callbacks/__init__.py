@@ -18,6 +18,7 @@ from hdr_lightning.callbacks.roll_back import RollBack
 from hdr_lightning.callbacks.save_points import SavePoints
 from hdr_lightning.callbacks.scale_guard import ScaleGuard
 from hdr_lightning.callbacks.speed import Speed
+from hdr_lightning.callbacks.validation_table import ValidationTable
 
 __all__ = [
     "EMA",
@@ -38,4 +39,5 @@ __all__ = [
     "SavePoints",
     "ScaleGuard",
     "Speed",
+    "ValidationTable",
 ]

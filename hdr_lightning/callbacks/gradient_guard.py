@@ -21,11 +21,11 @@ WINDOW = 101
 
 
 class GradientGuard(Callback):
-    """Log `train/gradient_norm`, before clipping, and skip steps whose gradient is not finite or explodes.
+    """Log `gradients/norm`, before clipping, and skip steps whose gradient is not finite or explodes.
 
     On every rank alike. Healthy training shows a norm of 0.3 to 1, slowly falling; a gradient explodes where its norm
     is more than `factor` times the median of the last 101 sound ones. A skipped step leaves weights and optimiser as
-    they are; it is counted (`train/skipped_steps`) and its cause named. What follows from several in a row is up to
+    they are; it is counted (`health/skipped_steps`) and its cause named. What follows from several in a row is up to
     `RollBack`. It waits for the device once a step.
 
     In float16 the norm is that of the gradient without the scaler's factor, and a step that overflows is left to the
@@ -87,7 +87,7 @@ class GradientGuard(Callback):
         late = scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)  # it unscales by itself
         if late:
             norm = norm / scale
-        pl_module.log("train/gradient_norm", norm)
+        pl_module.log("gradients/norm", norm)
         pl_module.gradient_norm = norm
         size = float(norm)
         usual = median(self._norms) if self._norms else 0.0
@@ -118,7 +118,7 @@ class GradientGuard(Callback):
     def _tell(self, trainer: Trainer, task: EnhancementTask, reason: str, figures: str) -> None:
         self.skipped += 1
         self.pending.append(f"step {trainer.global_step}: {reason} ({figures})")
-        task.log("train/skipped_steps", float(self.skipped))
+        task.log("health/skipped_steps", float(self.skipped))
         rank_zero_warn(f"step {trainer.global_step} skipped, {self.skipped} in all: {reason} ({figures})")
 
 

@@ -12,7 +12,7 @@ from hdr_lightning.losses.check import measure_terms
 class LossShares(Callback):
     """Every few steps log each term's share of the total and of the gradient, and the cosines between the gradients.
 
-    As `terms/share/NAME`, `terms/gradient_share/NAME` and `terms/cosine/NAME-OTHER`, of the batch of the first process.
+    As `terms/share/NAME`, `gradients/share/NAME` and `gradients/cosine/NAME-OTHER`, of the batch of the first process.
 
     Args:
         every_n_steps: steps between; 0 logs nothing.
@@ -44,13 +44,13 @@ class LossShares(Callback):
         names = list(loss.terms)
         shares = (each / each.sum().clamp(min=1e-12) for each in (values, gradients))
         found = {
-            f"terms/{kind}/{name}": number
-            for kind, share in zip(("share", "gradient_share"), shares, strict=True)
+            f"{group}/share/{name}": number
+            for group, share in zip(("terms", "gradients"), shares, strict=True)
             for name, number in zip(names, share.tolist(), strict=True)
         }
         rows = cosines.tolist()
         pairs = [(row, column) for row in range(len(names)) for column in range(row + 1, len(names))]
-        found |= {f"terms/cosine/{names[row]}-{names[column]}": rows[row][column] for row, column in pairs}
+        found |= {f"gradients/cosine/{names[row]}-{names[column]}": rows[row][column] for row, column in pairs}
         # Not by the task's `log`, which would repeat them at every step until they are measured again.
         for logger in trainer.loggers:
             logger.log_metrics(found, step=trainer.fit_loop.epoch_loop._batches_that_stepped)

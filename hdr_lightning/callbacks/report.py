@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 import hdr_lightning
+from hdr_lightning.dashboards import dashboards
 from hdr_lightning.data.module import PairDataModule
 from hdr_lightning.data.pairs import Pair
 from hdr_lightning.evaluation.cost import count_parameters
@@ -17,7 +17,6 @@ from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, Evalua
 from hdr_lightning.evaluation.table import Measured, Row, tabulate
 from hdr_lightning.generators import Generator
 from hdr_lightning.metrics import gather
-from hdr_lightning.report.dashboard import log_to_wandb
 from hdr_lightning.report.gallery import Gallery
 from hdr_lightning.report.page import write_report
 from hdr_lightning.report.summary import sound_values
@@ -27,7 +26,7 @@ from hdr_lightning.task import EnhancementTask
 class Report(Callback):
     """Write `report.html`, `report.md`, `photos.csv` and `pictures/` into the run folder of a test, print the means.
 
-    With a W&B logger, the tables and the page go to the dashboard, too.
+    The tables and the page go to W&B, the files to MLflow, the Markdown to TensorBoard, where such a logger is set.
 
     Args:
         gallery: how many photos the page shows: those that gain least and most, half and half.
@@ -77,9 +76,8 @@ class Report(Callback):
             return
         evaluation = self._evaluation(trainer, pl_module, rows)
         page = write_report(evaluation, self._gallery, self._gallery.folder)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                log_to_wandb(evaluation, self._gallery, logger.experiment)
+        for dashboard in dashboards(trainer):
+            dashboard.log_evaluation(evaluation, self._gallery)
         print(summary_text(evaluation))
         print(f"report: {page}")
 

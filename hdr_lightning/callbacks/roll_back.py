@@ -25,7 +25,7 @@ class RollBack(Callback):
     """When `GradientGuard` has lost its patience, go back to the newest checkpoint with a lower learning rate.
 
     Weights, optimiser, loss and moving average are those of the checkpoint; the steps and the data go on, so that what
-    broke the training is not met again at the same place. The rate stays lower (`train/rate_factor`), whatever the
+    broke the training is not met again at the same place. The rate stays lower (`health/rate_factor`), whatever the
     schedule. After too many times, or where nothing was saved yet, the run ends with a report.
 
     Args:
@@ -79,7 +79,7 @@ class RollBack(Callback):
         )
         rank_zero_warn(f"roll-back {len(self.history)} of {self.times}, {self.history[-1]}")
         guard.pending.clear()
-        pl_module.log_dict({"train/rollbacks": float(len(self.history)), "train/rate_factor": self._rate})
+        pl_module.log_dict({"health/rollbacks": float(len(self.history)), "health/rate_factor": self._rate})
 
     def _report(self, guard: GradientGuard, end: str) -> str:
         first, last = guard.pending[0], guard.pending[-1]

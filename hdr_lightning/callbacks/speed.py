@@ -11,7 +11,7 @@ from hdr_lightning.data.pairs import Pair
 
 
 class Speed(Callback):
-    """After each epoch log `train/samples_per_second` of all devices and `train/peak_memory_gb` of the first process.
+    """After each epoch log `system/samples_per_second` of all devices and `system/peak_memory_gb` of the first process.
 
     The speed counts the time from the first batch to the last, waiting for the loader included, validation excluded.
     The memory is that of the GPU where there is one, else that of the process without its loader's workers.
@@ -36,8 +36,8 @@ class Speed(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         speed = self._samples * trainer.world_size / max(self._ended - self._started, 1e-9)
-        pl_module.log("train/samples_per_second", speed, rank_zero_only=True)
-        pl_module.log("train/peak_memory_gb", _peak_memory(pl_module.device) / 1e9, rank_zero_only=True)
+        pl_module.log("system/samples_per_second", speed, rank_zero_only=True)
+        pl_module.log("system/peak_memory_gb", _peak_memory(pl_module.device) / 1e9, rank_zero_only=True)
 
 
 def _peak_memory(device: torch.device) -> float:

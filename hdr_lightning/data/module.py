@@ -366,6 +366,14 @@ class PairDataModule(LightningDataModule):
             pair = dataset[Draw(epoch=0, photo=photo)]
             yield Pair(pair.source[None], pair.target[None], pair.name, pair.depth[None])
 
+    def validation_pairs(self, number: int) -> Iterator[Pair]:
+        """The first photos that validate, one at a time, read here and now."""
+        validation = self._part("validation")[:number]
+        dataset = self._whole(validation, self._reader(validation), self._depth_maps)
+        for photo in range(len(dataset)):
+            pair = dataset[Draw(epoch=0, photo=photo)]
+            yield Pair(pair.source[None], pair.target[None], pair.name, pair.depth[None])
+
     def train_dataloader(self) -> DataLoader[Pair]:
         assert self.trainer is not None
         stage, left = self.stages.at(self.trainer.current_epoch)

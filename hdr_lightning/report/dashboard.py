@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
 from hdr_lightning.report.gallery import Gallery, Shot
 from hdr_lightning.report.page import PAGE, shown_places
@@ -48,6 +50,22 @@ def log_to_wandb(evaluation: Evaluation, gallery: Gallery, run: "wandb.Run") -> 
             ),  # which would add what is fetched
         }
     )
+
+
+def log_photos(name: str, rows: list[dict[str, Any]], run: "wandb.Run") -> None:
+    """Send a table of photos to a run of W&B.
+
+    Args:
+        name: of the table.
+        rows: of it, with the same keys; pictures of Pillow among the values.
+        run: where to.
+    """
+    import wandb
+
+    table = wandb.Table(columns=list(rows[0]) if rows else [])
+    for row in rows:
+        table.add_data(*(wandb.Image(value) if isinstance(value, Image.Image) else value for value in row.values()))
+    run.log({name: table})
 
 
 def log_evaluation(evaluation: Evaluation, gallery: Gallery, project: str, folder: Path) -> None:

@@ -188,7 +188,7 @@ def test_real_runs_of_equal_steps(demo, tmp_path):
         with (folder / name / "seed_0" / "metrics.csv").open() as table:
             rows = list(csv.DictReader(table))
         assert max(int(row["step"]) for row in rows) == 4
-        assert ("train/window" in rows[0]) == (name == "window")
+        assert ("terms/window" in rows[0]) == (name == "window")
     outcome = read_outcome(folder)
     assert [point.steps for point in outcome.points] == [5, 5]
     assert len(outcome.evaluation.contenders) == 3

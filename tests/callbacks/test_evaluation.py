@@ -17,7 +17,7 @@ from photo_tables import measured
 from PIL import Image
 
 from hdr_lightning.callbacks import MonitoredMetrics
-from hdr_lightning.callbacks.previews import side_by_side
+from hdr_lightning.callbacks.previews import small
 from hdr_lightning.cli import main
 from hdr_lightning.data.files import read_photo
 from hdr_lightning.data.manifest import read_pairs
@@ -195,7 +195,7 @@ def test_two_processes_count_and_name_as_one(words, validated, tmp_path):
 def test_small_pictures_still_show_one_broken_pixel():
     picture = torch.full((3, 400, 600), 0.5)
     picture[0, 123, 321] = torch.nan
-    sheet = np.asarray(side_by_side([picture], height=20))
+    sheet = np.asarray(small(picture, height=20))
     assert (sheet == [255, 0, 255]).all(axis=2).sum() == 25
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import TINY
-from test_training import wandb_log
+from offline_wandb import wandb_log
 
 from hdr_lightning.callbacks.flags import FLAGS, TermShare
 from hdr_lightning.cli import main
@@ -112,7 +112,7 @@ def test_a_healthy_training_raises_none(options):
     assert not (folder / "flags.jsonl").is_file()
     rows = table(folder / "metrics.csv")
     for flag in FLAGS:
-        assert column(rows, f"flags/{flag.name}") == [0] * 6
+        assert column(rows, f"health/flags/{flag.name}") == [0] * 6
 
 
 @pytest.mark.parametrize(("kind", "what"), [("flat", "every output is one flat"), ("alike", "the same for every")])
@@ -124,7 +124,8 @@ def test_frozen_validation_names_constant_outputs(options, kind, what):
     assert {"step", "seen", "means", "try"} < set(flag)
     losses = column(table(folder / "metrics.csv"), "val/loss")
     assert max(losses) == pytest.approx(min(losses), rel=1e-4)
-    assert column(table(folder / "metrics.csv"), "flags/frozen_validation") == [0, 0, 1, 1, 1]  # told, and each epoch
+    raised = column(table(folder / "metrics.csv"), "health/flags/frozen_validation")
+    assert raised == [0, 0, 1, 1, 1]  # told, and each epoch
 
 
 def test_frozen_validation_names_weights_that_do_not_move(options):
@@ -147,7 +148,7 @@ def test_a_flag_is_told_again_only_after_it_went_down(options):
         folder = main(options("none", factor, term_share__every_n_steps=1))
     assert len([each for each in told if "term_share" in str(each.message)]) == 2
     assert [flag["step"] for flag in flags(folder, "term_share")] == [5, 12]
-    assert column(table(folder / "metrics.csv"), "flags/term_share")[:3] != []
+    assert column(table(folder / "metrics.csv"), "health/flags/term_share")[:3] != []
 
 
 @pytest.mark.parametrize(("weight", "seen"), [("1e-3", "below 0.01"), ("1e4", "above 100")])
@@ -201,7 +202,7 @@ def test_a_device_that_waits_for_photos_is_told(options, monkeypatch):
     monkeypatch.setattr(PairDataset, "_open", lambda self, photo: (time.sleep(0.05), read(self, photo))[1])
     with pytest.warns(UserWarning, match='"starved_device".* of the time .*waiting for the loader.*--data.cache'):
         folder = main(options("none", starved_device__every_n_steps=3))
-    assert min(column(table(folder / "metrics.csv"), "train/waiting_share")) > 0.3
+    assert min(column(table(folder / "metrics.csv"), "system/waiting_share")) > 0.3
 
 
 def test_a_flag_that_is_off_says_nothing(options):
@@ -224,7 +225,7 @@ def test_wandb_gets_an_alert_and_a_summary(options, monkeypatch):
     assert alerts == [("red flag: frozen_validation", "WARN")]
     records = wandb_log(folder)
     summary = {item.key or "/".join(item.nested_key) for record in records for item in record.summary.update}
-    assert "flags/frozen_validation/seen" in summary
+    assert "health/flags/frozen_validation/seen" in summary
 
 
 def test_a_flag_that_one_rank_sees_stops_both(options, tmp_path):

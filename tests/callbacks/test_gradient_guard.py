@@ -85,7 +85,7 @@ class TestSkipping:
     def test_the_logged_norm_is_that_of_torch(self, tmp_path):
         trainer, task, _, _ = train(tmp_path, 1, gradient_clip_val=None)
         expected = torch.cat([p.grad.flatten() for p in task.parameters()]).norm()
-        assert trainer.logged_metrics["train/gradient_norm"] == pytest.approx(expected.item(), rel=1e-6)
+        assert trainer.logged_metrics["gradients/norm"] == pytest.approx(expected.item(), rel=1e-6)
 
     def test_a_dead_gradient_is_no_explosion(self, tmp_path):
         assert train(tmp_path, 12, dict.fromkeys(range(8), 0.0))[2].skipped == 0
@@ -173,8 +173,8 @@ class TestRollBack:
         assert trainer.global_step == 20
         assert restored.rates == [0.5e-2]
         assert [group["lr"] for group in trainer.optimizers[0].param_groups] == [0.5e-2]
-        assert trainer.logged_metrics["train/rollbacks"] == 1
-        assert trainer.logged_metrics["train/rate_factor"] == 0.5
+        assert trainer.logged_metrics["health/rollbacks"] == 1
+        assert trainer.logged_metrics["health/rate_factor"] == 0.5
         assert guard.sound
         assert all(value.isfinite().all() for value in after[-1].values())
 
@@ -186,7 +186,7 @@ class TestRollBack:
         options["optimizer"] = lambda parameters: torch.optim.SGD(parameters, lr=rate)
         guard, off = (GradientGuard(patience=5, factor=factor, warmup_steps=20) for factor in (20, 0))
         trainer, *_ = train(tmp_path, 20, term=Square(ceiling=1e30), guard=guard, **options)
-        assert trainer.logged_metrics["train/sick"] < 0.09
+        assert trainer.logged_metrics["terms/sick"] < 0.09
         with pytest.raises(RunStopped, match="not finite"):  # without them it is lost
             train(tmp_path, 20, term=Square(ceiling=1e30), guard=off, roll_back=RollBack(times=0), **options)
 

@@ -11,15 +11,22 @@ from hdr_lightning.errors import InputError
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_the_key_of_the_environment_is_written_nowhere(forks, demo, tmp_path):
-    pytest.importorskip("wandb")
+@pytest.mark.parametrize(
+    ("library", "logger", "written_by", "variable"),
+    [
+        ("wandb", ["WandbLogger", "--trainer.logger.offline=true"], ".wandb", "WANDB_API_KEY"),
+        ("mlflow", ["MLFlowLogger"], ".db", "MLFLOW_TRACKING_TOKEN"),
+    ],
+)
+def test_the_key_of_the_environment_is_written_nowhere(forks, demo, tmp_path, library, logger, written_by, variable):
+    pytest.importorskip(library, reason=f"{library} is not installed")
     words = ["fit", *TINY, f"--data.pairs={demo}", "--trainer.max_epochs=1", "--run=one", "--loss_check.pairs=0"]
-    words += ["--trainer.logger=WandbLogger", "--trainer.logger.offline=true", "--trainer.default_root_dir=runs"]
+    words += [f"--trainer.logger={logger[0]}", *logger[1:], "--trainer.default_root_dir=runs"]
     log = tmp_path / "log"
-    assert forks.run(words, tmp_path, log, WANDB_API_KEY=KEY) == 0, log.read_text()[-3000:]
+    assert forks.run(words, tmp_path, log, **{variable: KEY}) == 0, log.read_text()[-3000:]
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"log", "config.yaml", "last.ckpt"} < {path.name for path in written}
-    assert any(path.suffix == ".wandb" for path in written)
+    assert any(path.suffix == written_by for path in written)
     assert [path for path in written if KEY.encode() in path.read_bytes()] == []
 
 
@@ -53,6 +60,11 @@ def test_a_key_in_a_configuration_is_refused_and_not_repeated(demo, tmp_path, ca
 )
 def test_what_is_no_credential_passes(config):
     refuse_credentials(config, "trainer.logger")
+
+
+def test_a_password_in_the_address_of_a_database_is_refused():
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_TOKEN"):
+        refuse_credentials(Namespace(tracking_uri="postgresql+psycopg://me:secret@host/runs"), "trainer.logger")
 
 
 def test_a_list_of_loggers_is_looked_through():

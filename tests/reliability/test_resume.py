@@ -18,8 +18,21 @@ VARIED = ["--data.turns=0.5", "--data.exposure=0.5", "--data.cutmix=0.3", "--dat
 """Everything that draws random numbers on the way to a sample."""
 
 
+STEPS = "--previews.every_n_steps=2"
+"""Pictures in between change nothing."""
+
+
 def options(demo, root, *more):
-    return ["fit", *TINY, *VARIED, f"--data.pairs={demo}", f"--trainer.default_root_dir={root}", "--run=one", *more]
+    return [
+        "fit",
+        *TINY,
+        *VARIED,
+        f"--data.pairs={demo}",
+        f"--trainer.default_root_dir={root}",
+        "--run=one",
+        STEPS,
+        *more,
+    ]
 
 
 def fit(words, leave=None, code=None):
@@ -50,7 +63,7 @@ def table(folder):
         (row["step"], name): row[name]
         for row in rows
         for name in row
-        if row[name] and name.startswith(("train/", "val/")) and "per_second" not in name and "memory" not in name
+        if row[name] and name.startswith(("train/", "val/", "terms/", "gradients/"))
     }
 
 

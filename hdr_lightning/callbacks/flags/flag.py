@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_warn
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from hdr_lightning.dashboards import Dashboard
 from hdr_lightning.errors import InputError, RunStopped
 
 Action = Literal["warn", "stop", "off"]
@@ -32,8 +32,9 @@ class Sign(NamedTuple):
 class Flag(Callback):
     """A red flag: told when it goes up, and again only after it went down in between.
 
-    It goes to the terminal, into the log as `flags/NAME` (1 while it is up, else 0), into `flags.jsonl` of the run
-    folder and, with W&B, into an alert and the summary of the run.
+    It goes to the terminal, into the log as `health/flags/NAME` (1 while it is up, else 0), into `flags.jsonl` of the
+    run folder and, with W&B, into an alert and the summary of the run; with MLflow into a tag, with TensorBoard into a
+    text.
 
     Attributes:
         name: in the log and in the configuration: that of the class, in small letters.
@@ -61,7 +62,7 @@ class Flag(Callback):
             setattr(self, name, state_dict[name])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log(f"flags/{self.name}", float(self.raised), rank_zero_only=True)
+        pl_module.log(f"health/flags/{self.name}", float(self.raised), rank_zero_only=True)
 
     def tell(self, trainer: Trainer, sign: Sign | None) -> None:
         """Raise the flag, or take it down where nothing is seen; to be called on all ranks alike.
@@ -86,10 +87,9 @@ class Flag(Callback):
     def _record(self, trainer: Trainer, folder: Path | None, sign: Sign | None) -> None:
         place = {"step": trainer.global_step, "epoch": trainer.current_epoch}
         for logger in trainer.loggers:
-            logger.log_metrics({f"flags/{self.name}": float(self.raised)}, step=trainer.global_step)
-            if isinstance(logger, WandbLogger) and sign is not None:
-                logger.experiment.alert(f"red flag: {self.name}", f"{sign.seen}. Try {sign.remedy}", level="WARN")
-                logger.experiment.summary[f"flags/{self.name}/seen"] = f"step {trainer.global_step}: {sign.seen}"
+            logger.log_metrics({f"health/flags/{self.name}": float(self.raised)}, step=trainer.global_step)
+            if isinstance(logger, Dashboard) and sign is not None:
+                logger.alert(f"health/flags/{self.name}", f"{sign.seen}. Try {sign.remedy}", trainer.global_step)
         if folder is not None and sign is not None:
             folder.mkdir(parents=True, exist_ok=True)
             line = {**place, "name": self.name, "seen": sign.seen, "means": sign.means, "try": sign.remedy}

@@ -12,7 +12,7 @@ from hdr_lightning.data.pairs import EpochLoader
 
 
 class StarvedDevice(Flag):
-    """Training waits for the loader for too much of its time; logs the share as `train/waiting_share`.
+    """Training waits for the loader for too much of its time; logs the share as `system/waiting_share`.
 
     The first batch of an epoch, for which workers start, does not count; of several ranks the worst does.
 
@@ -56,7 +56,7 @@ class StarvedDevice(Flag):
         self._waited = self._busy = 0.0
         worst = trainer.strategy.reduce(share, reduce_op="max")
         assert isinstance(worst, Tensor)
-        pl_module.log("train/waiting_share", worst, rank_zero_only=True)
+        pl_module.log("system/waiting_share", worst, rank_zero_only=True)
         self.row = self.row + 1 if worst > self.limit else 0
         sign = None
         if self.row >= self.looks:

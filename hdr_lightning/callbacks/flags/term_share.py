@@ -48,7 +48,7 @@ class TermShare(Flag):
         names = [name for name, weight in weights.items() if weight > 0]
         if len(names) < 2 or not due(trainer, self.every_n_steps):
             return
-        parts = torch.stack([trainer.callback_metrics[f"train/{name}"].abs() for name in names])
+        parts = torch.stack([trainer.callback_metrics[f"terms/{name}"].abs() for name in names])
         sizes = dict(zip(names, summed(trainer, parts.to(pl_module.device)), strict=True))
         total = sum(sizes.values())
         name = max(sizes, key=lambda term: sizes[term])

@@ -1,0 +1,62 @@
+"""What the figures need to know of an ablation: `ablation.outcome.read_outcome` gives it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from hdr_lightning.evaluation.results import Cost, Evaluation
+
+
+class Point(Protocol):
+    """One of the things that were trained."""
+
+    @property
+    def name(self) -> str:
+        """Its own."""
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """The metric at its best, by seed."""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval over seeds; not a number of one seed."""
+
+    @property
+    def high(self) -> float:
+        """Upper end of it."""
+
+    @property
+    def seconds(self) -> float:
+        """That a training took: the median over seeds."""
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser, of each run."""
+
+    @property
+    def cost(self) -> Cost | None:
+        """Of the network, where it was measured."""
+
+
+class Ablation(Protocol):
+    """What became of an ablation."""
+
+    @property
+    def metric(self) -> str:
+        """What was compared."""
+
+    @property
+    def reference(self) -> str:
+        """Name of the point that the others are compared with."""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """What was trained."""
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """What was measured of every photo: the untouched sources and the points, means over the seeds."""

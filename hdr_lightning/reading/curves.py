@@ -28,24 +28,25 @@ def draw_curves(run: RunReading, chosen: Mapping[str, Sequence[str]] = PANELS) -
         raise InputError(f"{run.folder} has logged none of these curves: choose among {', '.join(run.curves)}")
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = Drawing(9, 2.6 * rows)
+    figure = Drawing(9, 2.4 * rows + 0.4)
     best = run.best if run.monitored in run.curves else None
-    axes = panels(figure, rows, columns)
+    axes = panels(figure, rows, columns, one_axis=True)
     for place, (title, curves) in zip(axes, found.items(), strict=False):
-        _draw(place, curves, len(found[title]))
+        _draw(place, curves)
         place.set_title(title)
         if best is not None:
             place.axvline(best[0], color=BEST, linestyle="--", linewidth=1.2, label=f"best epoch (step {best[0]})")
         _mark(place, sorted({flag.step for flag in run.flags}))
-        place.set_xlabel("step")
         place.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for empty in axes[len(found) :]:
         empty.set_axis_off()
-    axes[0].legend(fontsize=8)
+    labels = dict(each for place in axes for each in zip(*place.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(labels.values(), labels.keys(), loc="outside upper right", ncols=4)
+    figure.supxlabel("step", fontsize=9.5)
     return figure
 
 
-def _draw(axes: Axes, curves: Sequence[Curve], number: int) -> None:
+def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     for index, curve in enumerate(curves):
         kind = curve.name.partition("/")[0]
         color = {"train": TRAIN, "val": VALIDATION}.get(kind, COLORS[index % len(COLORS)])

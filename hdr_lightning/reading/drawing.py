@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,7 +69,7 @@ def styled(draw: F) -> F:
     return rc_context(STYLE)(draw)
 
 
-def panels(figure: Drawing, rows: int, columns: int, **shared: bool) -> list[Axes]:
-    """Divide a figure, row by row."""
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False))
+def panels(figure: Drawing, rows: int, columns: int, one_axis: bool = False) -> list[Axes]:
+    """Divide a figure, row by row; perhaps with one horizontal axis for all."""
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=one_axis)
     return list(axes.flat)

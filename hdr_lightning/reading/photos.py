@@ -39,7 +39,8 @@ def draw_worst(measured: Measured, number: int = 3, contender: str | None = None
     shots = measured.worst(number)
     if name not in known or not shots:
         raise InputError(f"{measured.folder}: expected pictures of {name or 'a contender'}, there are {known}")
-    columns: dict[str, list[Picture]] = {title: [] for title in ("source", name, "target", "darker | brighter")}
+    titles = ("source", name, "target", "blue: too dark, red: too bright")
+    columns: dict[str, list[Picture]] = {title: [] for title in titles}
     for shot in shots:
         paths = (shot.source, shot.outputs[name], shot.target, shot.differences.get(name, ""))
         for column, path in zip(columns.values(), paths, strict=True):

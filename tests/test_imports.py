@@ -20,7 +20,7 @@ FLOORS = [
     {"inference"},
     {"checkpoints", "evaluation", "run_log", "sharding"},
     {"report"},
-    {"run_folder", "run_process", "task"},
+    {"reading", "run_folder", "run_process", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
     {

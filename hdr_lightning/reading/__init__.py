@@ -5,18 +5,12 @@
 >>> reading.draw_curves(run).savefig("curves.png")  # doctest: +SKIP
 """
 
-from hdr_lightning.reading.comparison import (
-    compare_table,
-    cost_table,
-    draw_cost,
-    draw_differences,
-    draw_points,
-    means_table,
-)
+from hdr_lightning.reading.comparison import compare_table, draw_differences, means_table
 from hdr_lightning.reading.curves import draw_curves
 from hdr_lightning.reading.drawing import Drawing
 from hdr_lightning.reading.measured import Measured, read_measured
 from hdr_lightning.reading.photos import draw_rows, draw_worst
+from hdr_lightning.reading.points import cost_table, draw_cost, draw_gains, draw_points, gains_table
 from hdr_lightning.reading.run import Curve, RaisedFlag, RunReading, read_run
 from hdr_lightning.reading.table import Table
 from hdr_lightning.reading.terms import Cosines, Shares, draw_cosines, draw_shares
@@ -36,10 +30,12 @@ __all__ = [
     "draw_cost",
     "draw_curves",
     "draw_differences",
+    "draw_gains",
     "draw_points",
     "draw_rows",
     "draw_shares",
     "draw_worst",
+    "gains_table",
     "means_table",
     "read_measured",
     "read_run",

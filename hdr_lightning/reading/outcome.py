@@ -3,7 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from hdr_lightning.evaluation.results import Cost, Evaluation
+from hdr_lightning.evaluation.results import Cost
+
+
+class Gain(Protocol):
+    """By how much a point differs from the reference, over photos and seeds."""
+
+    @property
+    def mean(self) -> float:
+        """Over photos and seeds."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval; not a number where nothing is known of it."""
+
+    @property
+    def high(self) -> float:
+        """Upper end of it."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the evidence bears a difference: `significant`, or `not significant` with the reason."""
 
 
 class Point(Protocol):
@@ -30,16 +50,20 @@ class Point(Protocol):
         """Upper end of it."""
 
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> float | None:
         """That a training took: the median over seeds."""
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> int | None:
         """Of the optimiser, of each run."""
 
     @property
     def cost(self) -> Cost | None:
         """Of the network, where it was measured."""
+
+    @property
+    def differences(self) -> Mapping[str, Gain]:
+        """From the reference, by measure."""
 
 
 class Ablation(Protocol):
@@ -56,7 +80,3 @@ class Ablation(Protocol):
     @property
     def points(self) -> Sequence[Point]:
         """What was trained."""
-
-    @property
-    def evaluation(self) -> Evaluation | None:
-        """What was measured of every photo: the untouched sources and the points, means over the seeds."""

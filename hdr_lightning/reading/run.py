@@ -222,7 +222,8 @@ def _curves(rows: Iterable[dict[str, str]]) -> dict[str, Curve]:
         for name, text in row.items():
             value = _number(text)
             if name not in ("step", "epoch") and value is not None:
-                curve = curves.setdefault(name, Curve(name, [], []))
+                called = names.named(name)
+                curve = curves.setdefault(called, Curve(called, [], []))
                 curve.steps.append(int(row["step"]))
                 curve.values.append(value)
     return dict(sorted(curves.items()))

@@ -1,11 +1,12 @@
 """What the figures need to know of an ablation: `ablation.outcome.read_outcome` gives it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hdr_lightning.evaluation.results import Cost
 
 
+@runtime_checkable
 class Gain(Protocol):
     """By how much a point differs from the reference, over photos and seeds."""
 
@@ -26,6 +27,7 @@ class Gain(Protocol):
         """Whether the evidence bears a difference: `significant`, or `not significant` with the reason."""
 
 
+@runtime_checkable
 class Point(Protocol):
     """One of the things that were trained."""
 
@@ -66,6 +68,7 @@ class Point(Protocol):
         """From the reference, by measure."""
 
 
+@runtime_checkable
 class Ablation(Protocol):
     """What became of an ablation."""
 

@@ -69,10 +69,11 @@ def draw_rows(columns: Mapping[str, Sequence[Picture]], captions: Sequence[str] 
 def _grid(columns: Mapping[str, Sequence[Picture]], captions: Sequence[str]) -> Drawing:
     shown = {title: [_opened(each) for each in column] for title, column in columns.items()}
     rows = [list(row) for row in zip(*shown.values(), strict=True)]
-    width = 11.0
+    width = min(3.8 * len(columns), 11.0)
+    gap = 0.3 if captions else 0.1
     shapes = [max(picture.height / picture.width for picture in row) for row in rows]
     side = width / len(columns)
-    figure = Drawing(width, 0.35 + sum(side * shape + 0.3 for shape in shapes), photographic=True)
+    figure = Drawing(width, 0.35 + sum(side * shape + gap for shape in shapes), photographic=True)
     axes = panels(figure, len(rows), len(columns))
     for number, row in enumerate(rows):
         for place, (title, picture) in enumerate(zip(columns, row, strict=True)):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser
 
 import hdr_lightning
@@ -67,6 +68,10 @@ POSITIONAL = {
     "split": ("pairs", "manifest, or two folders"),
 }
 """The argument of a verb that is given without its name, and what it is."""
+
+
+SETTINGS = "--settings."
+"""Before a key of a configuration of `fit`, for verbs that change some of one."""
 
 
 class Parser(ArgumentParser):
@@ -149,9 +154,36 @@ def _run_function(verb: str, words: list[str]) -> Any:
     if positional:
         parser.add_argument(positional, nargs="+", type=Path, help=meaning)
     parser.add_function_arguments(function, skip={positional} if positional else None)
+    words, settings = _settings(words) if "settings" in get_type_hints(function) else (words, {})
     options = parser.instantiate(parser.parse_args(_explicit(words, function)))
     options.pop("config", None)
+    if settings:
+        options["settings"] = {**(options["settings"] or {}), **settings}
     return function(**options.as_dict())
+
+
+def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take `--settings.KEY=VALUE` out of the words: the parser would keep the last of them alone, as text.
+
+    >>> _settings(["a.yaml", "--settings.data.crop=128", "--settings.data.cache", "null"])
+    (['a.yaml'], {'data.crop': 128, 'data.cache': None})
+    """
+    left, settings = list[str](), dict[str, Any]()
+    following = iter(words)
+    for word in following:
+        if word.startswith(SETTINGS):
+            key, sign, text = word.removeprefix(SETTINGS).partition("=")
+            settings[key] = _value(key, text if sign else next(following, ""))
+        else:
+            left.append(word)
+    return left, settings
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--settings.{key}: expected a value as YAML, got {text!r}") from error
 
 
 def _explicit(words: Sequence[str], function: Callable[..., Any]) -> list[str]:

@@ -179,6 +179,16 @@ def test_a_range_of_ratios_is_above_zero():
         Range(0, 1, log=True).check("lr")
 
 
+def test_settings_of_the_command_line_join_those_of_the_file(ablation):
+    words = ["--settings.data.batch_size=2", f"--settings.{WINDOW}", "null", "--settings.rates=[1, 2]"]
+    given = {"data.crop": 8, "data.batch_size": 3}
+    folder = ablation(*words, settings=given, variations={"a": {}}, seeds=[0])
+    found = yaml.safe_load((folder / "a" / "seed_0.yaml").read_text())
+    assert found["data"] == {"batch_size": 2, "crop": 8}
+    assert found["rates"] == [1, 2]
+    assert "window" not in found["model"]["loss"]["init_args"]["terms"]
+
+
 def test_classes_are_written_as_they_were_given(ablation):
     named = {"class_path": "hdr_lightning.losses.Lab"}
     whole = {"class_path": "hdr_lightning.generators.NAFNet", "init_args": {"width": 4}}

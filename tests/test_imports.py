@@ -20,8 +20,8 @@ FLOORS = [
     {"inference"},
     {"checkpoints", "evaluation", "run_log", "sharding"},
     {"report"},
-    {"reading", "run_folder", "run_process", "task"},
-    {"callbacks", "memory"},
+    {"run_folder", "run_process", "task"},
+    {"callbacks", "memory", "reading"},
     {"configuration", "plan"},
     {
         "training",

@@ -60,7 +60,7 @@ def draw_gains(outcome: Ablation, measures: Sequence[str] = ()) -> Drawing:
 
 @styled
 def draw_cost(outcome: Ablation) -> Drawing:
-    """Draw the metric over the cost: seconds of training and, where they were measured, operations of the network.
+    """Draw the metric over the cost: seconds of training and operations of the network, where points differ in them.
 
     Args:
         outcome: of an ablation.
@@ -74,6 +74,8 @@ def draw_cost(outcome: Ablation) -> Drawing:
     }
     known = {title: [(p, cost) for p, cost in each if cost is not None] for title, each in costs.items()}
     known = {title: each for title, each in known.items() if each}
+    telling = {title: each for title, each in known.items() if len({cost for _, cost in each}) > 1}
+    known = telling or dict(list(known.items())[:1])
     if not known:
         raise InputError("nothing is known of what the points cost: train them with `ablate` to the end")
     figure = Drawing(9, 3.4)
@@ -148,7 +150,7 @@ def _draw_cost(axes: Axes, found: Sequence[tuple[Point, float]]) -> None:
     for index, (point, cost) in enumerate(found):
         color = COLORS[index % len(COLORS)]
         if math.isfinite(point.low):
-            axes.plot([cost, cost], [point.low, point.high], color=color, linewidth=5, alpha=0.3)
+            axes.plot([cost, cost], [point.low, point.high], color=color, linewidth=3, alpha=0.3)
         axes.plot([cost], [point.mean], "o", color=color, markersize=8)
         axes.annotate(point.name, (cost, point.mean), (8, 5), textcoords="offset points", fontsize=8.5)
     axes.margins(x=0.25, y=0.15)

@@ -124,7 +124,7 @@ class RunReading:
     @cached_property
     def pictures(self) -> list[Path]:
         """Of source, output and target, one an epoch that was validated."""
-        return sorted((self.folder / "pictures").glob("epoch_*.jpg"))
+        return sorted((self.folder / "pictures").glob("epoch_????.jpg"))
 
     @cached_property
     def tests(self) -> list[Measured]:

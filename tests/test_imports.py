@@ -21,7 +21,7 @@ FLOORS = [
     {"checkpoints", "evaluation", "run_log", "sharding"},
     {"report"},
     {"dashboards", "run_config", "run_folder", "run_process", "task"},
-    {"callbacks", "memory"},
+    {"callbacks", "memory", "reading"},
     {"configuration", "plan"},
     {
         "training",

@@ -1,0 +1,32 @@
+"""Tables that a notebook and a terminal show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hdr_lightning.report.tables import escaped
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    >>> print(Table(("what", "dB"), [("untouched", "8.73"), ("ours", "20.89")]))
+    | what | dB |
+    |---|---|
+    | untouched | 8.73 |
+    | ours | 20.89 |
+
+    Attributes:
+        head: titles of the columns.
+        rows: of cells.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        head, *rows = (f"| {' | '.join(map(escaped, line))} |" for line in (self.head, *self.rows))
+        return "\n".join([head, "|" + "---|" * len(self.head), *rows])
+
+    def _repr_markdown_(self) -> str:
+        return str(self)

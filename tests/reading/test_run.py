@@ -99,12 +99,41 @@ def test_a_run_that_is_still_written(written):
     run = reading.read_run(written(ROWS + "2,3"))
     assert run.best == (19, 12.0)
     empty = reading.read_run(written("epoch,step,train/loss\n", "fit_1"))
+    assert "not validated yet" in str(empty.summary())
     with pytest.raises(InputError, match="after its first validation"):
         _ = empty.best
     with pytest.raises(InputError, match="none of these curves"):
         reading.draw_curves(empty)
     with pytest.raises(InputError, match="loss_shares"):
         reading.draw_shares(empty)
+
+
+def test_what_a_kill_cut_off_is_left_out(written):
+    """Half a line may hold half a number, such as step 2 of 290."""
+    whole = reading.read_run(written())
+    for half in ("2,2", "3,39,0.1,", "3,39,0.1,13.", "3,39,nan,14,0.5,0.2"):
+        folder = written(ROWS + half, name=f"after {len(half)}")
+        assert repr(reading.read_run(folder).curves) == repr(whole.curves)
+        reading.draw_shares(reading.read_run(folder))
+    (whole.folder / "flags.jsonl").write_text(json.dumps(FLAG) + '\n{"step": 2, "ep')
+    assert reading.read_run(whole.folder).flags == whole.flags
+
+
+def test_a_run_without_a_finite_validation_is_drawn(written):
+    """A sick run is what one wants to look at."""
+    run = reading.read_run(written(ROWS.replace("10.0", "nan").replace("12.0", "nan").replace("11.0", "inf")))
+    assert "best epoch" not in " ".join(texts(reading.draw_curves(run)))
+    assert "not validated yet" in str(run.summary())
+    with pytest.raises(InputError, match="no finite value"):
+        _ = run.best
+
+
+def test_a_term_that_was_dropped_has_no_share_from_then_on(written):
+    run = reading.read_run(written(ROWS.replace("0.5,0.5,0.25", "1.0,,nan").replace("0.25,-0.5", "0.25,nan")))
+    assert run.shares.values == [[0.75, 1.0], [0.25, 0.0]]
+    assert math.isnan(run.cosines.mean("l1", "window"))
+    for drawing in (reading.draw_shares(run), reading.draw_cosines(run)):
+        assert min(png(drawing).size) > 200
 
 
 def test_what_is_no_run_is_refused(tmp_path, written):

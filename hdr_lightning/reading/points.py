@@ -69,9 +69,9 @@ def draw_cost(outcome: Outcome) -> Drawing:
         InputError: if neither is known.
     """
     trained = [point for point in outcome.points if point.values]
-    spent = {
+    spent: dict[str, list[tuple[PointOutcome, float | None]]] = {
         "seconds of a training": [(point, point.seconds) for point in trained],
-        "GMAC a megapixel": [(point, point.cost and macs_per_megapixel(point.cost) / 1e9) for point in trained],
+        "GMAC a megapixel": [(p, None if p.cost is None else macs_per_megapixel(p.cost) / 1e9) for p in trained],
     }
     known = {title: [(p, cost) for p, cost in each if cost is not None] for title, each in spent.items()}
     known = {title: each for title, each in known.items() if each}

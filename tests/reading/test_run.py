@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from hdr_lightning import reading
+from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
 
 ROWS = """epoch,step,train/loss,val/psnr,terms/share/l1,terms/share/window,gradients/cosine/l1-window,{memory}
@@ -177,3 +178,11 @@ def test_a_real_run(checkpoint):
     assert -1 <= run.cosines.mean("l1", "window") <= 1
     assert run.samples_per_second > 0
     assert "NAFNet" in str(run.summary())
+
+
+def test_a_run_of_any_data_is_tested_as_its_folder_says(checkpoint, tmp_path):
+    """The way of notebook 04: nothing but the folder is known."""
+    run = reading.read_run(checkpoint)
+    own = [f"--config={run.folder}/config.yaml", f"--ckpt_path={run.folder}"]
+    tested = main(["test", *own, f"--trainer.default_root_dir={tmp_path}"])
+    assert reading.read_measured(tested).contenders[0].origin == str(checkpoint)

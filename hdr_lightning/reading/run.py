@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,9 @@ from hdr_lightning.reading.terms import Cosines, Shares
 from hdr_lightning.run_log import read_rows
 
 TABLE, CONFIG, FLAGS, TESTED = "metrics.csv", "config.yaml", "flags.jsonl", "evaluation.json"
+
+OTHER_VERBS = re.compile(r"(test|validate|predict|check_loss)_\d+")
+"""Folders beside those of trainings, which have tables, too."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,7 @@ def _folder(path: Path) -> Path:
         path = path.parent.parent
     if (path / TABLE).is_file():
         return path
-    found = [each.parent for each in path.glob("**/checkpoints") if (each.parent / TABLE).is_file()]  # not of tests
+    found = [file.parent for file in path.glob(f"**/{TABLE}") if not OTHER_VERBS.fullmatch(file.parent.name)]
     if not found:
         raise InputError(f"{path}: expected the folder of a run, with {TABLE} and {CONFIG}; train one with `fit`")
     return max(found, key=lambda each: (each / TABLE).stat().st_mtime)

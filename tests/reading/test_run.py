@@ -28,7 +28,7 @@ def written(tmp_path):
 
     def write(table=ROWS, name="fit_0", **config):
         folder = tmp_path / "runs" / name
-        (folder / "checkpoints").mkdir(parents=True)
+        folder.mkdir(parents=True)
         (folder / "metrics.csv").write_text(table)
         content = {"model": {"generator": {"class_path": "a.b.NAFNet"}}, "data": {}, **config}
         (folder / "config.yaml").write_text(yaml.safe_dump(content))

@@ -103,6 +103,26 @@ class Table(ExperimentWriter):
             writer.writerows(rows)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Read the table of a run in the order of its steps, also while it is written.
+
+    A last line without an end is left out: a killed process may have left half a number.
+
+    Args:
+        path: of `metrics.csv`.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            whole = (line for line in file if line.endswith("\n"))
+            rows = [row for row in csv.DictReader(whole) if (row.get("step") or "").isdecimal()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected the table of a run ({error})") from None
+    return sorted(rows, key=lambda row: int(row["step"]))
+
+
 def _read(path: Path) -> tuple[list[str], list[Row]]:
     with path.open(newline="") as file:
         reader = csv.DictReader(file)

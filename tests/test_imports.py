@@ -21,7 +21,7 @@ FLOORS = [
     {"checkpoints", "evaluation", "run_log", "sharding"},
     {"report"},
     {"dashboards", "run_config", "run_folder", "run_process", "task"},
-    {"callbacks", "memory", "reading"},
+    {"callbacks", "memory"},
     {"configuration", "plan"},
     {
         "training",
@@ -36,7 +36,7 @@ FLOORS = [
         "benchmark_sizes",
     },
     {"ablation", "config", "crossvalidation"},
-    {"ablate", "crossval"},
+    {"ablate", "crossval", "reading"},
     {"cli"},
     {"quickstart"},
     {"__main__"},

@@ -8,6 +8,7 @@ from hdr_lightning.ablation.outcome import Outcome, PointOutcome
 from hdr_lightning.ablation.space import flat
 from hdr_lightning.evaluation.repeats import RunsDifference
 from hdr_lightning.evaluation.results import MEASURES
+from hdr_lightning.evaluation.score import macs_per_megapixel
 from hdr_lightning.progress import duration
 from hdr_lightning.report.tables import escaped, markdown_table
 
@@ -135,7 +136,7 @@ def costs(outcome: Outcome) -> Table:
         cells = [""] * 4
         if (cost := point.cost) is not None:
             size = cost.size[0] * cost.size[1] / 1e6
-            cells = [f"{cost.parameters:,}", f"{cost.macs / 1e9 / size:.3g}", f"{cost.seconds / size:.3g}"]
+            cells = [f"{cost.parameters:,}", f"{macs_per_megapixel(cost) / 1e9:.3g}", f"{cost.seconds / size:.3g}"]
             cells += [f"{cost.peak_bytes / 1e6:.0f}"]
         rows.append([point.name, steps, spent, point.generator, *cells])
     return heads, rows

@@ -25,11 +25,13 @@ def draw_curves(run: RunReading, chosen: Mapping[str, Sequence[str]] = PANELS) -
     found = {title: [run.curves[name] for name in group if name in run.curves] for title, group in chosen.items()}
     found = {title: curves for title, curves in found.items() if curves}
     if not found:
-        raise InputError(f"{run.folder} has logged none of these curves: choose among {', '.join(run.curves)}")
+        raise InputError(
+            f"{run.folder} has logged none of these curves: choose among {', '.join(run.curves) or 'nothing yet'}"
+        )
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
     figure = Drawing(9, 2.4 * rows + 0.4)
-    best = run.best if run.monitored in run.curves else None
+    best = run.best if run.validated else None
     axes = panels(figure, rows, columns, one_axis=True)
     for place, (title, curves) in zip(axes, found.items(), strict=False):
         _draw(place, curves)

@@ -5,24 +5,24 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from hdr_lightning.ablation.outcome import Outcome, PointOutcome
+from hdr_lightning.ablation.tables import compared, costs
 from hdr_lightning.errors import InputError
-from hdr_lightning.progress import duration
+from hdr_lightning.evaluation.score import macs_per_megapixel
 from hdr_lightning.reading.comparison import (
     ByMeasure,
     Compared,
     choose_measures,
     compared_table,
     draw_compared,
-    judged,
     name_rows,
 )
 from hdr_lightning.reading.drawing import COLORS, QUIET, Drawing, panels, styled
-from hdr_lightning.reading.outcome import Ablation, Point
 from hdr_lightning.reading.table import Table
 
 
 @styled
-def draw_points(outcome: Ablation) -> Drawing:
+def draw_points(outcome: Outcome) -> Drawing:
     """Draw the metric of every point: a dot a seed, the mean, and its 95 % interval over seeds.
 
     Args:
@@ -45,7 +45,7 @@ def draw_points(outcome: Ablation) -> Drawing:
 
 
 @styled
-def draw_gains(outcome: Ablation, measures: Sequence[str] = ()) -> Drawing:
+def draw_gains(outcome: Outcome, measures: Sequence[str] = ()) -> Drawing:
     """Draw how far every point is from the reference, over photos and seeds: the mean and its 95 % interval.
 
     Args:
@@ -59,7 +59,7 @@ def draw_gains(outcome: Ablation, measures: Sequence[str] = ()) -> Drawing:
 
 
 @styled
-def draw_cost(outcome: Ablation) -> Drawing:
+def draw_cost(outcome: Outcome) -> Drawing:
     """Draw the metric over the cost: seconds of training and operations of the network, where points differ in them.
 
     Args:
@@ -68,11 +68,12 @@ def draw_cost(outcome: Ablation) -> Drawing:
     Raises:
         InputError: if neither is known.
     """
-    costs = {
-        "seconds of a training": [(point, point.seconds) for point in outcome.points],
-        "GMAC a megapixel": [(point, _gmacs(point)) for point in outcome.points],
+    trained = [point for point in outcome.points if point.values]
+    spent: dict[str, list[tuple[PointOutcome, float | None]]] = {
+        "seconds of a training": [(point, point.seconds) for point in trained],
+        "GMAC a megapixel": [(p, None if p.cost is None else macs_per_megapixel(p.cost) / 1e9) for p in trained],
     }
-    known = {title: [(p, cost) for p, cost in each if cost is not None] for title, each in costs.items()}
+    known = {title: [(p, cost) for p, cost in each if cost is not None] for title, each in spent.items()}
     known = {title: each for title, each in known.items() if each}
     telling = {title: each for title, each in known.items() if len({cost for _, cost in each}) > 1}
     known = telling or dict(list(known.items())[:1])
@@ -87,7 +88,7 @@ def draw_cost(outcome: Ablation) -> Drawing:
     return figure
 
 
-def gains_table(outcome: Ablation, measures: Sequence[str] = ()) -> Table:
+def gains_table(outcome: Outcome, measures: Sequence[str] = ()) -> Table:
     """Tabulate how far every point is from the reference, over photos and seeds, and whether that may be chance.
 
     Args:
@@ -100,38 +101,25 @@ def gains_table(outcome: Ablation, measures: Sequence[str] = ()) -> Table:
     return compared_table(_gains(outcome, measures), outcome.reference)
 
 
-def cost_table(outcome: Ablation) -> Table:
+def cost_table(outcome: Outcome) -> Table:
     """Tabulate the metric of every point beside its cost.
 
     Args:
         outcome: of an ablation.
     """
-    head = ("point", f"{outcome.metric} (95 % interval)", "parameters", "GMAC a megapixel", "steps", "a training")
-    return Table(head, [_row(point) for point in outcome.points])
+    heads, rows = costs(outcome)
+    metrics, points = compared(outcome)
+    return Table([heads[0], metrics[2], *heads[1:]], [[r[0], p[2], *r[1:]] for r, p in zip(rows, points, strict=True)])
 
 
-def _row(point: Point) -> tuple[str, ...]:
-    spread = f"{point.low:.3f} to {point.high:.3f}" if math.isfinite(point.low) else "one seed"
-    parameters = "" if point.cost is None else f"{point.cost.parameters:,}"
-    macs = _gmacs(point)
-    steps = "" if point.steps is None else str(point.steps)
-    took = "" if point.seconds is None else duration(point.seconds)
-    return point.name, f"{point.mean:.3f} ({spread})", parameters, "" if macs is None else f"{macs:.3g}", steps, took
-
-
-def _gains(outcome: Ablation, measures: Sequence[str]) -> ByMeasure:
+def _gains(outcome: Outcome, measures: Sequence[str]) -> ByMeasure:
     others = [point for point in outcome.points if point.differences]
     if not others:
         raise InputError(f"nothing was compared with {outcome.reference}: an ablation needs two points or more")
     chosen = choose_measures(measures, list(others[0].differences))
     return {
         measure: {
-            point.name: Compared(
-                gain.mean,
-                gain.low,
-                gain.high,
-                judged(gain.mean, measure, gain.verdict == "significant", gain.verdict),
-            )
+            point.name: Compared(gain.mean, gain.low, gain.high, outcome.verdict(point, measure))
             for point in others
             if (gain := point.differences.get(measure)) is not None
         }
@@ -139,14 +127,7 @@ def _gains(outcome: Ablation, measures: Sequence[str]) -> ByMeasure:
     }
 
 
-def _gmacs(point: Point) -> float | None:
-    if point.cost is None:
-        return None
-    height, width = point.cost.size
-    return point.cost.macs / 1e3 / (height * width)
-
-
-def _draw_cost(axes: Axes, found: Sequence[tuple[Point, float]]) -> None:
+def _draw_cost(axes: Axes, found: Sequence[tuple[PointOutcome, float]]) -> None:
     for index, (point, cost) in enumerate(found):
         color = COLORS[index % len(COLORS)]
         if math.isfinite(point.low):

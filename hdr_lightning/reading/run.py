@@ -1,12 +1,13 @@
 """A run read back from its folder: curves, flags, shares of terms, pictures, tests."""
 
-import csv
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from hdr_lightning.data.of_run import read_config
@@ -15,8 +16,12 @@ from hdr_lightning.reading import names
 from hdr_lightning.reading.measured import Measured, read_measured
 from hdr_lightning.reading.table import Table
 from hdr_lightning.reading.terms import Cosines, Shares
+from hdr_lightning.run_log import read_rows
 
 TABLE, CONFIG, FLAGS, TESTED = "metrics.csv", "config.yaml", "flags.jsonl", "evaluation.json"
+
+OTHER_VERBS = re.compile(r"(test|validate|predict|check_loss)_\d+")
+"""Folders beside those of trainings, which have tables, too."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,12 @@ class RunReading:
         return str(_below(self.config, "checkpoint").get("monitor") or names.MONITORED)
 
     @property
+    def validated(self) -> bool:
+        """Whether there is a best: the monitored value was finite at least once."""
+        curve = self.curves.get(self.monitored)
+        return curve is not None and any(map(math.isfinite, curve.values))
+
+    @property
     def best(self) -> tuple[int, float]:
         """The step of the best validation, and the monitored value there.
 
@@ -132,13 +143,13 @@ class RunReading:
         found = [read_measured(path.parent) for path in self.folder.parent.glob(f"test_*/{TESTED}")]
         inside = self.folder.resolve()
         ours = [each for each in found if any(inside in Path(c.origin).resolve().parents for c in each.contenders)]
-        return sorted(ours, key=lambda each: int(each.folder.name.rpartition("_")[2]))
+        return sorted(ours, key=lambda each: (each.folder / TESTED).stat().st_mtime)
 
     @property
     def samples_per_second(self) -> float | None:
         """The median over its epochs; nothing where it was not logged."""
         curve = self.curves.get(names.SPEED)
-        return None if curve is None else sorted(curve.values)[len(curve.values) // 2]
+        return None if curve is None else median(curve.values)
 
     @property
     def peak_memory_gb(self) -> float | None:
@@ -148,12 +159,12 @@ class RunReading:
 
     def summary(self) -> Table:
         """The run in few lines."""
-        step, value = self.best
+        best = "{1:.4g} at step {0}".format(*self.best) if self.validated else "not validated yet"
         generator = str(_below(_below(self.config, "model"), "generator").get("class_path", "?")).rpartition(".")[2]
         rows = [
             ("generator", generator),
-            ("steps", str(max(self.epochs.values(), default=0) + 1)),
-            (f"best {self.monitored}", f"{value:.4g} at step {step}"),
+            ("steps", str(max(self.epochs.values(), default=-1) + 1)),
+            (f"best {self.monitored}", best),
             ("red flags", ", ".join(dict.fromkeys(flag.name for flag in self.flags)) or "none"),
         ]
         if self.samples_per_second is not None:
@@ -174,8 +185,9 @@ class RunReading:
         found = self._after(prefix)
         if not found:
             return None
-        steps = next(iter(found.values())).steps
-        return Shares(list(found), steps, [curve.values for curve in found.values()])
+        steps = sorted({step for curve in found.values() for step in curve.steps})
+        known = [dict(zip(curve.steps, curve.values, strict=True)) for curve in found.values()]
+        return Shares(list(found), steps, [[each.get(step, 0.0) for step in steps] for each in known])
 
 
 def read_run(path: Path | str) -> RunReading:
@@ -188,7 +200,7 @@ def read_run(path: Path | str) -> RunReading:
         InputError: if there is no run, or its files are damaged.
     """
     folder = _folder(Path(path))
-    rows = _rows(folder / TABLE)
+    rows = read_rows(folder / TABLE)
     epochs: dict[int, int] = {}
     for row in rows:
         if (row.get("epoch") or "").isdecimal():
@@ -201,19 +213,10 @@ def _folder(path: Path) -> Path:
         path = path.parent.parent
     if (path / TABLE).is_file():
         return path
-    found = [each.parent for each in path.glob("**/checkpoints") if (each.parent / TABLE).is_file()]  # not of tests
+    found = [file.parent for file in path.glob(f"**/{TABLE}") if not OTHER_VERBS.fullmatch(file.parent.name)]
     if not found:
         raise InputError(f"{path}: expected the folder of a run, with {TABLE} and {CONFIG}; train one with `fit`")
     return max(found, key=lambda each: (each / TABLE).stat().st_mtime)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdecimal()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected the table of a run ({error})") from None
-    return sorted(rows, key=lambda row: int(row["step"]))
 
 
 def _curves(rows: Iterable[dict[str, str]]) -> dict[str, Curve]:
@@ -230,7 +233,7 @@ def _curves(rows: Iterable[dict[str, str]]) -> dict[str, Curve]:
 
 
 def _number(text: Any) -> float | None:
-    """A cell's value; nothing where it is empty, or the last of a line that is being written."""
+    """A cell's value; nothing where it is empty."""
     try:
         return float(text) if text else None
     except (TypeError, ValueError):
@@ -241,7 +244,8 @@ def _flags(path: Path) -> list[RaisedFlag]:
     if not path.is_file():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a killed process may have left half a line
+        lines = [json.loads(line) for line in whole.splitlines() if line.strip()]
         return [RaisedFlag(x["step"], x["epoch"], x["name"], x["seen"], x["means"], x["try"]) for x in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the red flags of a run, an object a line ({error!r})") from None

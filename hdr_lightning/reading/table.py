@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hdr_lightning.report.tables import escaped
+from hdr_lightning.report.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Table:
 
     >>> print(Table(("what", "dB"), [("untouched", "8.73"), ("ours", "20.89")]))
     | what | dB |
-    |---|---|
+    | --- | --- |
     | untouched | 8.73 |
     | ours | 20.89 |
 
@@ -25,8 +25,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def __str__(self) -> str:
-        head, *rows = (f"| {' | '.join(map(escaped, line))} |" for line in (self.head, *self.rows))
-        return "\n".join([head, "|" + "---|" * len(self.head), *rows])
+        return markdown_table(self.head, self.rows)
 
     def _repr_markdown_(self) -> str:
         return str(self)

@@ -41,11 +41,12 @@ class Cosines:
     values: Mapping[tuple[str, str], Sequence[float]]
 
     def mean(self, one: str, other: str) -> float:
-        """Over the training; not a number where it is not known, 1 of a term with itself."""
+        """Over the training; not a number where no step knows it, 1 of a term with itself."""
         if one == other:
             return 1.0
         found = self.values.get((one, other)) or self.values.get((other, one))
-        return float("nan") if found is None else float(np.nanmean(found))
+        known = [] if found is None else [value for value in found if np.isfinite(value)]
+        return float(np.mean(known)) if known else float("nan")
 
 
 @styled

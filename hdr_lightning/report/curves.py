@@ -1,11 +1,12 @@
 """The course of a training, ready to be drawn."""
 
-import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from hdr_lightning.errors import InputError
 from hdr_lightning.generators.loading import find_checkpoint
+from hdr_lightning.run_log import read_rows
 
 COLUMNS = ("train/loss", "val/psnr", "val/ssim", "val/l1", "val/ciede2000")
 
@@ -31,14 +32,18 @@ def curves_of(origin: str) -> list[Curve]:
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """Read the course of the training from a `metrics.csv`; nothing where there is no such file."""
+    """Read the course of the training from a `metrics.csv`; nothing where there is no such file.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
+    table = read_rows(path)
     curves = []
     for column in COLUMNS:
         points = [(float(row["step"]), float(row[column])) for row in table if row.get(column)]
+        points = [point for point in points if math.isfinite(point[1])]
         if len(points) > 1:
             steps, values = zip(*points, strict=True)
             low, high = min(values), max(values)

@@ -2,8 +2,7 @@
 
 import io
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,36 +10,19 @@ import scipy.stats
 from PIL import Image
 
 from hdr_lightning import reading
+from hdr_lightning.ablation.outcome import Outcome, PointOutcome
 from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
+from hdr_lightning.evaluation.repeats import RunsDifference
 from hdr_lightning.evaluation.results import SOURCE, Contender, Cost, EvaluatedPhoto, Evaluation
 
 
-class Difference(NamedTuple):
-    mean: float
-    low: float
-    high: float
-    verdict: str
+def point(name, values, mean, low, high, seconds=60.0, steps=100, **known):
+    return PointOutcome(name, {}, "complete", values, [], mean, low, high, seconds, steps, "NAFNet", **known)
 
 
-@dataclass
-class Point:
-    name: str
-    values: dict
-    mean: float
-    low: float
-    high: float
-    seconds: float | None = 60.0
-    steps: int | None = 100
-    cost: Cost | None = None
-    differences: dict = field(default_factory=dict)
-
-
-@dataclass
-class Ablated:
-    points: list
-    metric: str = "val/psnr"
-    reference: str = "plain"
+def ablated_of(*points):
+    return Outcome("val/psnr", True, "plain", list(points))
 
 
 @pytest.fixture
@@ -57,13 +39,13 @@ def evaluation():
 @pytest.fixture
 def ablated():
     cost = Cost(1_000, 2_000_000, 0.1, 10, (100, 200), "CPU")
-    plain = Point("plain", {0: 19.0, 1: 21.0}, 20.0, 18.0, 22.0, cost=cost)
+    plain = point("plain", {0: 19.0, 1: 21.0}, 20.0, 18.0, 22.0, cost=cost)
     gains = {
-        "psnr": Difference(1.0, 0.5, 1.5, "significant"),
-        "l1": Difference(0.1, -0.1, 0.3, "not significant: seeds"),
+        "psnr": RunsDifference(1.0, 0.5, 1.5, 0.01, 0.01, (0.9, 1.1), 12),
+        "l1": RunsDifference(0.1, -0.1, 0.3, 0.4, 0.01, (0.0, 0.2), 12),
     }
-    more = Point("more", {0: 20.0, 1: 22.0}, 21.0, math.nan, math.nan, cost=cost, differences=gains)
-    return Ablated([plain, more])
+    more = point("more", {0: 21.0}, 21.0, math.nan, math.nan, cost=cost, differences=gains)
+    return ablated_of(plain, more)
 
 
 def test_verdicts_are_those_of_a_paired_test(evaluation):
@@ -95,26 +77,41 @@ def test_what_cannot_be_compared_is_refused(evaluation, ablated):
     with pytest.raises(InputError, match="ssim was not measured: choose among psnr"):
         reading.draw_differences(evaluation, "plain", ["ssim"])
     with pytest.raises(InputError, match="two points"):
-        reading.gains_table(Ablated(ablated.points[:1]))
+        reading.gains_table(ablated_of(*ablated.points[:1]))
 
 
 def test_an_ablation_in_tables(ablated):
     gains = reading.gains_table(ablated, ["psnr", "l1"])
     assert [row[3] for row in gains.rows] == ["better", "not significant: seeds"]
     costs = reading.cost_table(ablated)
-    assert costs.rows[0] == ("plain", "20.000 (18.000 to 22.000)", "1,000", "0.1", "100", "1 min 0 s")
-    assert costs.rows[1][1] == "21.000 (one seed)"
+    first = dict(zip(costs.head, costs.rows[0], strict=True))
+    assert first["val/psnr [95 %]"] == "20.000 [18.000, 22.000]"
+    assert (first["steps"], first["training"], first["parameters"], first["GMAC/MP"]) == (
+        "100",
+        "1 min 0 s",
+        "1,000",
+        "0.1",
+    )
+    assert costs.rows[1][1] == "21.000"
 
 
 def test_an_ablation_in_figures(ablated):
     points = reading.draw_points(ablated)
     dots = [list(line.get_xdata()) for line in points.axes[0].lines if line.get_marker() == "o"]
-    assert dots == [[19.0, 21.0], [20.0, 22.0]]
+    assert dots == [[19.0, 21.0], [21.0]]
     for drawing in (points, reading.draw_gains(ablated), reading.draw_cost(ablated)):
         assert min(Image.open(io.BytesIO(drawing._repr_png_())).size) > 150
-    unknown = [Point("plain", {0: 1.0}, 1.0, math.nan, math.nan, None, None)]
+    unknown = point("plain", {0: 1.0}, 1.0, math.nan, math.nan, None, None)
     with pytest.raises(InputError, match="what the points cost"):
-        reading.draw_cost(Ablated(unknown))
+        reading.draw_cost(ablated_of(unknown))
+
+
+def test_a_point_without_a_finished_run_has_no_number(ablated):
+    waiting = replace(point("late", {}, math.nan, math.nan, math.nan, 30.0, None), state="pruned")
+    some = ablated_of(*ablated.points, waiting)
+    assert reading.cost_table(some).rows[2][:2] == ["late", "pruned"]
+    assert "late" not in [text.get_text() for text in reading.draw_cost(some).axes[0].texts]
+    assert min(Image.open(io.BytesIO(reading.draw_points(some)._repr_png_())).size) > 150
 
 
 def test_colours_tell_the_verdict(evaluation):

@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from hdr_lightning import reading
+from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
 
 ROWS = """epoch,step,train/loss,val/psnr,terms/share/l1,terms/share/window,gradients/cosine/l1-window,{memory}
@@ -27,7 +28,7 @@ def written(tmp_path):
 
     def write(table=ROWS, name="fit_0", **config):
         folder = tmp_path / "runs" / name
-        (folder / "checkpoints").mkdir(parents=True)
+        folder.mkdir(parents=True)
         (folder / "metrics.csv").write_text(table)
         content = {"model": {"generator": {"class_path": "a.b.NAFNet"}}, "data": {}, **config}
         (folder / "config.yaml").write_text(yaml.safe_dump(content))
@@ -99,12 +100,41 @@ def test_a_run_that_is_still_written(written):
     run = reading.read_run(written(ROWS + "2,3"))
     assert run.best == (19, 12.0)
     empty = reading.read_run(written("epoch,step,train/loss\n", "fit_1"))
+    assert "not validated yet" in str(empty.summary())
     with pytest.raises(InputError, match="after its first validation"):
         _ = empty.best
     with pytest.raises(InputError, match="none of these curves"):
         reading.draw_curves(empty)
     with pytest.raises(InputError, match="loss_shares"):
         reading.draw_shares(empty)
+
+
+def test_what_a_kill_cut_off_is_left_out(written):
+    """Half a line may hold half a number, such as step 2 of 290."""
+    whole = reading.read_run(written())
+    for half in ("2,2", "3,39,0.1,", "3,39,0.1,13.", "3,39,nan,14,0.5,0.2"):
+        folder = written(ROWS + half, name=f"after {len(half)}")
+        assert repr(reading.read_run(folder).curves) == repr(whole.curves)
+        reading.draw_shares(reading.read_run(folder))
+    (whole.folder / "flags.jsonl").write_text(json.dumps(FLAG) + '\n{"step": 2, "ep')
+    assert reading.read_run(whole.folder).flags == whole.flags
+
+
+def test_a_run_without_a_finite_validation_is_drawn(written):
+    """A sick run is what one wants to look at."""
+    run = reading.read_run(written(ROWS.replace("10.0", "nan").replace("12.0", "nan").replace("11.0", "inf")))
+    assert "best epoch" not in " ".join(texts(reading.draw_curves(run)))
+    assert "not validated yet" in str(run.summary())
+    with pytest.raises(InputError, match="no finite value"):
+        _ = run.best
+
+
+def test_a_term_that_was_dropped_has_no_share_from_then_on(written):
+    run = reading.read_run(written(ROWS.replace("0.5,0.5,0.25", "1.0,,nan").replace("0.25,-0.5", "0.25,nan")))
+    assert run.shares.values == [[0.75, 1.0], [0.25, 0.0]]
+    assert math.isnan(run.cosines.mean("l1", "window"))
+    for drawing in (reading.draw_shares(run), reading.draw_cosines(run)):
+        assert min(png(drawing).size) > 200
 
 
 def test_what_is_no_run_is_refused(tmp_path, written):
@@ -148,3 +178,11 @@ def test_a_real_run(checkpoint):
     assert -1 <= run.cosines.mean("l1", "window") <= 1
     assert run.samples_per_second > 0
     assert "NAFNet" in str(run.summary())
+
+
+def test_a_run_of_any_data_is_tested_as_its_folder_says(checkpoint, tmp_path):
+    """The way of notebook 04: nothing but the folder is known."""
+    run = reading.read_run(checkpoint)
+    own = [f"--config={run.folder}/config.yaml", f"--ckpt_path={run.folder}"]
+    tested = main(["test", *own, f"--trainer.default_root_dir={tmp_path}"])
+    assert reading.read_measured(tested).contenders[0].origin == str(checkpoint)

@@ -11,6 +11,7 @@ from hdr_lightning.cli import main
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, Cost, Evaluation
 from hdr_lightning.evaluation.score import Score
 from hdr_lightning.report import page as page_module
+from hdr_lightning.report.curves import read_curves
 from hdr_lightning.report.page import shown_places, write_report
 from hdr_lightning.report.summary import ranked, summary
 
@@ -153,3 +154,12 @@ def test_the_verb_writes_a_page_anew(written, tmp_path, capsys):
         main(["report", str(tmp_path)])
     assert leave.value.code == 2
     assert "evaluation.json: expected an evaluation.json that `evaluate` wrote" in capsys.readouterr().err
+
+
+def test_the_course_of_a_sick_or_killed_run_is_drawn(tmp_path):
+    """What is not finite has no place in a picture, and half a line may hold half a number."""
+    table = tmp_path / "metrics.csv"
+    table.write_text("step,val/psnr\n9,10.0\n19,nan\n29,12.0\n3,1e-")
+    [curve] = read_curves(table)
+    assert (curve.low, curve.high, curve.last) == (10.0, 12.0, 12.0)
+    assert curve.line == "0.0,100.0 300.0,0.0"

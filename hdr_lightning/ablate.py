@@ -24,7 +24,7 @@ from hdr_lightning.signals import SIGNALS
 def ablate(
     base: Path,
     output: Path,
-    variations: dict[str, dict] | None = None,  # type: ignore[type-arg]  # of Any, classes would be made
+    variations: dict | None = None,  # type: ignore[type-arg]  # of Any, classes would be made
     grid: dict[str, list] | None = None,  # type: ignore[type-arg]
     search: dict[str, Range] | None = None,
     settings: dict | None = None,  # type: ignore[type-arg]

@@ -80,7 +80,7 @@ class Range:
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
-def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+def expand(variations: Mapping[Any, Any], grid: Mapping[str, Sequence[Any]]) -> list[Point]:
     """Cross named variations with a grid of values.
 
     >>> [point.name for point in expand({"a": {}, "b": {"x": 1}}, {"model.width": [8, 16]})]
@@ -92,8 +92,10 @@ def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]
         InputError: if a name is none of a folder, or a key is varied by both.
     """
     named = variations or ({} if grid else {"base": {}})
-    for name in named:
+    for name, settings in named.items():
         _check_name(name)
+        if not isinstance(settings, Mapping):
+            raise InputError(f"{name}: expected settings by their keys, {{}} for none, got {settings!r}")
     for key, choices in grid.items():
         if not choices:
             raise InputError(f"{key}: expected values, got none")
@@ -115,7 +117,9 @@ def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]
     return points
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"a variation is called {name!r}, as YAML reads it: put its name in quotes")
     if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not _is_plain(name):
         raise InputError(f"a variation is called {name!r}: its name becomes a folder, so leave out such characters")
     if name.lower().startswith(NEEDED):

@@ -65,13 +65,12 @@ class Study:
         maximise: whether more of the objective is better.
         storage: a journal, which file systems of clusters bear, or an SQLite database.
         prune: whether a point that does worse than half of the others at the same step is given up.
-        seed: of the search.
 
     Raises:
         InputError: if the folder cannot be made, or holds a study of the other storage or the other direction.
     """
 
-    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool, seed: int = 0) -> None:
+    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self.maximise = maximise
@@ -87,7 +86,6 @@ class Study:
                 study_name=names[0] if names else folder.resolve().name,
                 storage=kept,
                 direction=StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE,
-                sampler=TPESampler(seed=seed),
                 pruner=MedianPruner(n_startup_trials=4) if prune else NopPruner(),
                 load_if_exists=True,
             )
@@ -142,6 +140,9 @@ class Study:
             if not search or sum(bool(each.params) for each in self.study.get_trials(deepcopy=False)) >= trials:
                 return None
             self._check(search)
+            self.study.sampler = TPESampler(
+                seed=len(self.study.trials)
+            )  # one seed: each start would try the same again
             trial = self.study.ask({key: space.distribution() for key, space in search.items()})
             point = Point(f"{TRIAL}{trial.number:04d}", trial.params)
             trial.set_user_attr(POINT, _text(point))

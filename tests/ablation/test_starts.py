@@ -4,6 +4,7 @@ import pytest
 
 from hdr_lightning.ablation.outcome import read_outcome
 from hdr_lightning.ablation.space import Range, expand
+from hdr_lightning.ablation.study import Study
 from hdr_lightning.cli import main
 from hdr_lightning.errors import InputError
 
@@ -76,6 +77,15 @@ class TestChanged:
 
 
 class TestSearch:
+    def test_every_start_and_every_worker_tries_something_new(self, tmp_path):
+        search, found = {"x": Range(0, 1)}, set()
+        for _ in range(4):
+            study = Study(tmp_path / "ablation", maximise=True, storage="journal", prune=False)
+            claim = study.claim(search, 10)
+            found.add(claim.point.settings["x"])
+            study.tell(claim, None)
+        assert len(found) == 4
+
     def test_a_point_that_cannot_be_built_fails_and_the_search_goes_on(self, ablation, capsys, tmp_path):
         content = {"search": {"code": {"choices": [0, 2]}, "value": {"low": 1, "high": 2}}, "trials": 8, "seeds": [0]}
         for _ in range(8):  # refused at first, a search is ended: nothing says that another point would do better
@@ -127,12 +137,12 @@ def test_a_search_without_points_is_refused(ablation, capsys):
     assert "--trials" in refused(ablation, capsys, **{**ODD, "trials": 0})
 
 
-@pytest.mark.parametrize("words", ["yes: {}, no: {value: 2.0}", "1: {}, 2: {value: 2.0}"])
-def test_answers_and_numbers_are_names(ablation, tmp_path, words):
-    """YAML takes them for other things."""
-    base = tmp_path / "base.yaml"
+@pytest.mark.parametrize("words", ["yes: {}, no: {value: 2.0}", "1: {}, 2: {value: 2.0}", "plain: , other: {}"])
+def test_what_yaml_takes_for_no_name_is_told(ablation, tmp_path, capsys, words):
     file = tmp_path / "words.yaml"
-    file.write_text(f"base: {base}\noutput: {tmp_path / 'out'}\nseeds: [0]\nvariations: {{{words}}}\n")
-    main(["ablate", "--config", str(file)])
-    expected = [word.split(":")[0] for word in words.split(", ")]
-    assert [point.name for point in read_outcome(tmp_path / "out").points] == expected
+    file.write_text(f"base: {tmp_path / 'base.yaml'}\noutput: {tmp_path / 'out'}\nvariations: {{{words}}}\n")
+    with pytest.raises(SystemExit) as leave:
+        main(["ablate", "--config", str(file)])
+    assert leave.value.code == 2
+    told = capsys.readouterr().err
+    assert "put its name in quotes" in told or "expected settings by their keys" in told

@@ -107,7 +107,7 @@ def expand(variations: Mapping[Any, Any], grid: Mapping[str, Sequence[Any]]) -> 
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
             parts = [name, *(f"{_short(key, grid)}={_called(value)}" for key, value in chosen.items())]
-            points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**settings, **chosen}))
+            points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**dict(settings), **chosen}))
     names = [point.name for point in points]
     if (longest := max(names, key=len)) and not _is_plain(longest):
         raise InputError(f"a point is called {longest!r}: its name becomes a folder, so name it by variations")

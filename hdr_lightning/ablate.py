@@ -2,22 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hdr_lightning.ablation.runs import add_seconds, best_value, steps_of
-from hdr_lightning.ablation.space import Point, Range, expand, flat
+from hdr_lightning.ablation.runs import add_seconds, best_value, check_unchanged, steps_of
+from hdr_lightning.ablation.space import TRIAL, Point, Range, expand, flat
 from hdr_lightning.ablation.study import Claim, Storage, Study
 from hdr_lightning.ablation.summarise import Trained, compare_points, write_outcome
 from hdr_lightning.ablation.sweep import sweep_parameters, write_sweep
 from hdr_lightning.ablation.tables import to_text
 from hdr_lightning.errors import InputError, RunStopped
 from hdr_lightning.progress import duration
-from hdr_lightning.run_config import Budget, Settings, changed, plain, read_base
+from hdr_lightning.run_config import Budget, changed, plain, read_base
 from hdr_lightning.run_process import Run, train
 from hdr_lightning.signals import SIGNALS
 
@@ -25,7 +24,7 @@ from hdr_lightning.signals import SIGNALS
 def ablate(
     base: Path,
     output: Path,
-    variations: dict[str, dict] | None = None,  # type: ignore[type-arg]  # of Any, classes would be made
+    variations: dict | None = None,  # type: ignore[type-arg]  # of Any, classes would be made
     grid: dict[str, list] | None = None,  # type: ignore[type-arg]
     search: dict[str, Range] | None = None,
     settings: dict | None = None,  # type: ignore[type-arg]
@@ -78,16 +77,17 @@ def ablate(
         RunStopped: if points failed.
         RunInterrupted: if a signal ended it.
     """
-    plan = Plan(read_base(base), plain(settings or {}), budget, seeds, output)
     points = [] if search and not variations and not grid else expand(plain(variations or {}), plain(grid or {}))
-    _check(plan, points, search or {}, reference)
+    common = changed(read_base(base), plain(settings or {}))
+    plan = Plan(common, budget, seeds, output, points, search or {}, trials if search else 0)
+    _check(plan, reference)
     if sweep is not None:
         if budget.samples is not None:
             raise InputError("the runs of a sweep have one number of steps: give a budget in steps or epochs")
         parameters = sweep_parameters(variations or {}, plain(grid or {}), search or {}, plan.seeds)
         config = changed(plan.config(Point("base", {})), {"trainer.default_root_dir": str(output)})
         return write_sweep(sweep, config, parameters, trials if search else None, metric, maximise, prune)
-    print(plan.text(points, search or {}, trials))
+    print(plan.text())
     if dry_run:
         return output
     if summarise and not Study.exists(output, storage):
@@ -95,12 +95,13 @@ def ablate(
     study = Study(output, maximise, storage, prune)
     with SIGNALS.listening():
         if not summarise:
+            _check_finished(plan, study)
             study.fill(points)
             _again(plan, study, retry)
             until = time.monotonic() + (math.inf if hours is None else 3600 * hours)
-            _train(plan, study, partial(study.claim, search or {}, trials), metric, until)
-        _conclude(plan, study, points, search or {}, metric, reference, wait=not summarise)
-    failed = study.failed()
+            _train(plan, study, metric, until)
+        _conclude(plan, study, metric, reference, wait=not summarise)
+    failed = [name for name, point in study.failed().items() if plan.asks(point)]
     if failed and not summarise:
         raise RunStopped(
             f"{len(failed)} points failed: {', '.join(failed)}; see the end of the .log files in {output}, and train "
@@ -109,17 +110,26 @@ def ablate(
     return output
 
 
-def _check(plan: "Plan", points: Sequence[Point], search: Mapping[str, Range], reference: str | None) -> None:
+def _check(plan: "Plan", reference: str | None) -> None:
     """Tell now what cannot be, before anything is trained."""
-    for point in points:
+    for point in plan.points:
         plan.config(point)
-    for key, space in search.items():
+    for key, space in plan.search.items():
         space.check(key)
+    if plan.search and plan.trials < 1:
+        raise InputError(f"--trials: expected 1 or more points of the search, got {plan.trials}")
     if not plan.seeds:
         raise InputError("an ablation needs a seed: give --seeds")
-    names = [point.name for point in points]
-    if reference is not None and not search and reference not in names:
+    if reference is not None and not plan.asks(Point(reference, {})):
+        names = [*plan.names, *([f"{TRIAL}0000, ..."] if plan.search else [])]
         raise InputError(f"--reference {reference}: the points are {', '.join(names)}")
+
+
+def _check_finished(plan: "Plan", study: Study) -> None:
+    for point, _ in study.points():
+        if plan.asks(point):
+            for run in plan.runs(point):
+                check_unchanged(run)
 
 
 class Plan:
@@ -127,19 +137,36 @@ class Plan:
 
     Args:
         base: the configuration that is varied.
-        common: settings of all points.
         budget: of every run.
         seeds: of the runs of a point.
         folder: of the ablation.
+        points: that were named.
+        search: what is searched for more, by key.
+        trials: points of the search.
     """
 
     def __init__(
-        self, base: Mapping[str, Any], common: Settings, budget: Budget, seeds: Sequence[int], folder: Path
+        self,
+        base: Mapping[str, Any],
+        budget: Budget,
+        seeds: Sequence[int],
+        folder: Path,
+        points: Sequence[Point],
+        search: Mapping[str, Range],
+        trials: int,
     ) -> None:
-        self.base = changed(base, common)
+        self.base = base
         self.budget = budget
         self.seeds = list(dict.fromkeys(seeds))
         self.folder = folder
+        self.points = list(points)
+        self.names = [point.name for point in points]
+        self.search = search
+        self.trials = trials
+
+    def asks(self, point: Point) -> bool:
+        """Whether a point, such as one of the study, is asked for; others left the file since."""
+        return point.name in self.names or (bool(self.search) and point.name.startswith(TRIAL))
 
     def config(self, point: Point) -> dict[str, Any]:
         """The configuration of a point.
@@ -158,12 +185,12 @@ class Plan:
         config = self.config(point)
         return [Run(self.folder / point.name, f"seed_{seed}", seed, config, self.folder) for seed in self.seeds]
 
-    def text(self, points: Sequence[Point], search: Mapping[str, Range], trials: int) -> str:
+    def text(self) -> str:
         """What will be trained, in words."""
-        lines = [f"  {point.name}: {', '.join(flat(point.settings)) or 'as it is'}" for point in points]
-        if search:
-            lines.append(f"  {trials} points of {', '.join(search)}")
-        count = (len(points) + (trials if search else 0)) * len(self.seeds)
+        lines = [f"  {point.name}: {', '.join(flat(point.settings)) or 'as it is'}" for point in self.points]
+        if self.search:
+            lines.append(f"  {self.trials} points of {', '.join(self.search)}")
+        count = (len(self.points) + self.trials) * len(self.seeds)
         return "\n".join([f"{count} runs in {self.folder}, for each point {len(self.seeds)} seeds:", *lines])
 
 
@@ -172,18 +199,26 @@ def _again(plan: Plan, study: Study, retry: bool) -> None:
     fewer = [
         point
         for point, state in study.points()
-        if state == "complete" and any(steps_of(run) is None for run in plan.runs(point))
+        if state == "complete" and plan.asks(point) and any(steps_of(run) is None for run in plan.runs(point))
     ]
     if fewer and (count := study.again(fewer)):
         print(f"{count} points are trained for more seeds")
     if retry:
-        print(f"{study.again(list(study.failed().values()))} points that failed are trained once more")
+        failed = [point for point in study.failed().values() if plan.asks(point)]
+        print(f"{study.again(failed)} points that failed are trained once more")
 
 
-def _train(plan: Plan, study: Study, take: Callable[[], Claim | None], metric: str, until: float) -> None:
-    while time.monotonic() < until and (claim := take()) is not None:
+def _train(plan: Plan, study: Study, metric: str, until: float) -> None:
+    while time.monotonic() < until and (claim := study.claim(plan.search, plan.trials, plan.asks)) is not None:
         try:
             _train_point(plan, study, claim, metric, until)
+        except InputError as error:
+            if claim.point.name in plan.names:
+                raise
+            study.tell(claim, None)  # of what a search proposes, some cannot be built
+            if all(state != "complete" for _, state in study.points()):
+                raise
+            print(f"failed: {error}", flush=True)
         finally:
             claim.leave()
 
@@ -198,7 +233,7 @@ def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: flo
 
         known = steps_of(run)
         try:
-            outcome = train(run, metric, look, until)
+            outcome = train(run, metric, look, until) if known is None else "finished"
         finally:
             if known is None:
                 add_seconds(run, time.monotonic() - start)
@@ -214,30 +249,21 @@ def _train_point(plan: Plan, study: Study, claim: Claim, metric: str, until: flo
     study.tell(claim, sum(best) / len(best))
 
 
-def _conclude(
-    plan: Plan,
-    study: Study,
-    points: Sequence[Point],
-    search: Mapping[str, Range],
-    metric: str,
-    reference: str | None,
-    wait: bool,
-) -> None:
+def _conclude(plan: Plan, study: Study, metric: str, reference: str | None, wait: bool) -> None:
     """Say what the runs say; `wait` leaves that to a worker that still trains."""
     if wait and study.busy():
         print("other workers still train: the last of them writes the outcome (at any time: --summarise)")
         return
-    named = [point.name for point in points]
-    order = {name: place for place, name in enumerate(named)}
+    order = {name: place for place, name in enumerate(plan.names)}
     known = sorted(study.points(), key=lambda each: order.get(each[0].name, len(order)))
-    trained = [Trained(point, plan.runs(point), state) for point, state in known if search or point.name in order]
+    trained = [Trained(point, plan.runs(point), state) for point, state in known if plan.asks(point)]
     if wait and not any(steps_of(run) is not None for each in trained for run in each.runs):
         print("no run is finished yet: the same command goes on")
         return
     try:
         with FileLock(plan.folder / ".outcome.lock", timeout=0):
             found = compare_points(
-                trained, metric, study.maximise, reference, best_first=not named, importances=study.importances(search)
+                trained, metric, study.maximise, reference, not plan.names, study.importances(plan.search)
             )
             write_outcome(found, trained, plan.folder)
     except Timeout:

@@ -106,7 +106,7 @@ def _train(folds: Sequence[Fold], until: float) -> bool:
     Returns:
         Whether all folds are trained.
     """
-    left, failed = [fold for fold in folds if not _timed_out(fold)], []
+    left, failed = list(folds), []
     while time.monotonic() < until and (done := _train_one(left, until)) is not None:
         fold, outcome = done
         left.remove(fold)
@@ -131,7 +131,8 @@ def _train_one(folds: Sequence[Fold], until: float) -> tuple[Fold, Outcome] | No
         with _alone(fold.run.folder / f".{fold.name}.worker.lock") as mine:
             if mine:
                 start = time.monotonic()
-                outcome = train(fold.run, "val/psnr", lambda step, value: False, until)
+                timed_out = _timed_out(fold)  # by now: another worker may have trained it meanwhile
+                outcome = "finished" if timed_out else train(fold.run, "val/psnr", lambda step, value: False, until)
                 print(f"{fold.name}: {outcome} after {duration(time.monotonic() - start)}", flush=True)
                 return fold, outcome
     return None

@@ -160,7 +160,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple
     One that only one side has is none, as of an option of a newer version, but a class that came or went, as of a loss
     term, and a value in place of several.
     """
-    flat, other = _flat(before), _flat(now)
+    flat, other = flattened(before), flattened(now)
     keys = {key for key in flat.keys() & other.keys() if flat[key] != other[key]}
     keys |= {key for key in flat.keys() ^ other.keys() if key.endswith(".class_path")}
     for values, others in ((flat, other), (other, flat)):
@@ -168,11 +168,18 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple
     return {key: (flat.get(key), other.get(key)) for key in sorted(keys)}
 
 
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Values of a configuration by their dotted keys.
+
+    >>> flattened({"a": {"b": 1, "c": {}}})
+    {'a.b': 1, 'a.c': {}}
+    """
     if not isinstance(config, dict) or not config:
         return {prefix: config}
     return {
-        key: value for name, part in config.items() for key, value in _flat(part, f"{prefix}.{name}".strip(".")).items()
+        key: value
+        for name, part in config.items()
+        for key, value in flattened(part, f"{prefix}.{name}".strip(".")).items()
     }
 
 

@@ -3,13 +3,16 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import yaml
 from jaxtyping import Float
 from torch import Tensor
 
 from hdr_lightning.data.files import content_hash, writing
 from hdr_lightning.data.of_run import read_config
+from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.contenders import Network
 from hdr_lightning.evaluation.cost import measure_cost
 from hdr_lightning.evaluation.measuring import Meter
@@ -18,6 +21,8 @@ from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, Cost, 
 from hdr_lightning.evaluation.running import run as measure
 from hdr_lightning.evaluation.table import tabulate
 from hdr_lightning.inference import Enhancer, load
+from hdr_lightning.run_config import read_base
+from hdr_lightning.run_folder import MAY_CHANGE, flattened
 from hdr_lightning.run_process import Run, read_course
 
 MEASURED = tuple(name for name in MEASURES if name not in ("lpips", "niqe"))
@@ -34,6 +39,27 @@ def steps_of(run: Run) -> int | None:
         return None
     finished = json.loads(book.read_text(encoding="utf-8")).get("finished")
     return None if finished is None else int(finished["steps"])
+
+
+def check_unchanged(run: Run) -> None:
+    """Refuse to compare a finished run with others that another configuration, or another budget, would train.
+
+    `fit` refuses it for a run that goes on.
+
+    Raises:
+        InputError: if model, data or how long it trains were others.
+    """
+    path = run.folder / f"{run.name}.yaml"
+    if steps_of(run) is None or not path.is_file():
+        return
+    before, now = flattened(read_base(path)), flattened(yaml.safe_load(yaml.safe_dump(dict(run.config))))
+    for key in sorted(before.keys() | now.keys()):
+        told = key.startswith(("model.", "data.", "trainer.max_")) and not key.startswith(MAY_CHANGE)
+        if told and before.get(key) != now.get(key):
+            raise InputError(
+                f"{run.folder.name}, {run.name} is finished, with another configuration ({key}: {before.get(key)} -> "
+                f"{now.get(key)}): restore that, or take another --output"
+            )
 
 
 def best_value(run: Run, metric: str, maximise: bool) -> float:
@@ -88,8 +114,9 @@ def measure_run(run: Run, costs: Costs) -> Evaluation:
     if path.is_file():
         found = Evaluation.from_json(path)
         if found.facts == facts:
-            costs.setdefault(generator, found.contenders[1].cost)
-            return found
+            entry = replace(found.contenders[1], origin=str(run.best))  # the folder may have been moved
+            costs.setdefault(generator, entry.cost)
+            return replace(found, contenders=[found.contenders[0], entry])
     print(f"measuring {run.folder.name}, {run.name}", flush=True)
     network = Network(load_run(run), str(run.best))
     model, device = network.enhancer.models[0], network.enhancer.device

@@ -1,6 +1,7 @@
 """What an ablation varies: the points that are trained, each a name and the settings that it changes."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,17 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.run_config import Settings
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 TRIAL = "trial_"
 """What the names of points of a search begin with; then comes their number."""
+
+
+NEEDED = ("report", "outcome.", "search.svg", "study.", TRIAL)
+"""What names of variations may not begin with: the folder of an ablation has them, and points of a search."""
+
+LONGEST = 150
+"""Characters of a name."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,27 @@ class Range:
         Raises:
             InputError: if it does.
         """
-        if self.choices is None and not (self.low < self.high and (self.low > 0 or not self.log)):
+        if self.choices is None and not (
+            -math.inf < self.low < self.high < math.inf and (self.low > 0 or not self.log)
+        ):
             raise InputError(f"{key}: expected low < high, above 0 where log is true, got {self.low} and {self.high}")
+        if self.choices is None and self.whole and (self.low % 1 or self.high % 1):
+            raise InputError(f"{key}: expected whole numbers where whole is true, got {self.low} and {self.high}")
         if self.choices is not None and not self.choices:
             raise InputError(f"{key}: expected choices, got none")
 
-    def suggest(self, trial: "Trial", key: str) -> bool | int | float | str | None:
-        """Let a study choose a value."""
+    def distribution(self) -> "BaseDistribution":
+        """What a study chooses values from."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # of an extra
+
         if self.choices is not None:
-            return trial.suggest_categorical(key, list(self.choices))
+            return CategoricalDistribution(list(self.choices))
         if self.whole:
-            return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(key, self.low, self.high, log=self.log)
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
 
 
-def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+def expand(variations: Mapping[Any, Any], grid: Mapping[str, Sequence[Any]]) -> list[Point]:
     """Cross named variations with a grid of values.
 
     >>> [point.name for point in expand({"a": {}, "b": {"x": 1}}, {"model.width": [8, 16]})]
@@ -78,9 +92,13 @@ def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]
         InputError: if a name is none of a folder, or a key is varied by both.
     """
     named = variations or ({} if grid else {"base": {}})
-    for name in named:
-        if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|'):
-            raise InputError(f"a variation is called {name!r}: its name becomes a folder, so leave out such characters")
+    for name, settings in named.items():
+        _check_name(name)
+        if not isinstance(settings, Mapping):
+            raise InputError(f"{name}: expected settings by their keys, {{}} for none, got {settings!r}")
+    for key, choices in grid.items():
+        if not choices:
+            raise InputError(f"{key}: expected values, got none")
     points = []
     for name, settings in named.items() or [("", {})]:
         twice = sorted(set(settings) & set(grid))
@@ -89,12 +107,27 @@ def expand(variations: Mapping[str, Settings], grid: Mapping[str, Sequence[Any]]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
             parts = [name, *(f"{_short(key, grid)}={_called(value)}" for key, value in chosen.items())]
-            points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**settings, **chosen}))
+            points.append(Point(", ".join(filter(None, parts)).replace("/", "_"), {**dict(settings), **chosen}))
     names = [point.name for point in points]
+    if (longest := max(names, key=len)) and not _is_plain(longest):
+        raise InputError(f"a point is called {longest!r}: its name becomes a folder, so name it by variations")
     if len(set(names)) < len(names):
         same = next(name for name in names if names.count(name) > 1)
         raise InputError(f"two points are called {same!r}: name them by variations instead of the grid")
     return points
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"a variation is called {name!r}, as YAML reads it: put its name in quotes")
+    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not _is_plain(name):
+        raise InputError(f"a variation is called {name!r}: its name becomes a folder, so leave out such characters")
+    if name.lower().startswith(NEEDED):
+        raise InputError(f"a variation is called {name!r}: its name becomes a folder beside others: take another")
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and name == name.strip() and len(name) <= LONGEST
 
 
 def _called(value: Any) -> str:

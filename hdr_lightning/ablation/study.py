@@ -4,7 +4,7 @@ Several workers, on several machines, may take points from one study; one that w
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,12 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from hdr_lightning.ablation.space import TRIAL, Point, Range
+from hdr_lightning.data.files import make_folder
 from hdr_lightning.errors import InputError
 
 try:
     import optuna
+    from optuna.distributions import check_distribution_compatibility
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.pruners import MedianPruner, NopPruner
     from optuna.samplers import TPESampler
@@ -63,23 +65,33 @@ class Study:
         maximise: whether more of the objective is better.
         storage: a journal, which file systems of clusters bear, or an SQLite database.
         prune: whether a point that does worse than half of the others at the same step is given up.
-        seed: of the search.
+
+    Raises:
+        InputError: if the folder cannot be made, or holds a study of the other storage or the other direction.
     """
 
-    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool, seed: int = 0) -> None:
+    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self.maximise = maximise
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        for other in FILES:
+            if other != storage and self.exists(folder, other):
+                raise InputError(f"{folder} holds a study already: take --storage={other}, or another --output")
         self._lock = FileLock(folder / ".study.lock")
         with self._lock:
+            kept = _storage(folder, storage)
+            names = [each.study_name for each in kept.get_all_studies()]  # another name where the folder was moved
             self.study = optuna.create_study(
-                study_name=folder.name,
-                storage=_storage(folder, storage),
+                study_name=names[0] if names else folder.resolve().name,
+                storage=kept,
                 direction=StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE,
-                sampler=TPESampler(seed=seed),
                 pruner=MedianPruner(n_startup_trials=4) if prune else NopPruner(),
                 load_if_exists=True,
+            )
+        if (self.study.direction == StudyDirection.MAXIMIZE) != maximise:
+            raise InputError(
+                f"{folder} holds a study with --maximise={str(not maximise).lower()}: take that, or another --output"
             )
 
     def fill(self, points: Sequence[Point]) -> None:
@@ -100,33 +112,55 @@ class Study:
                 if before is None:
                     self.study.enqueue_trial({}, user_attrs={POINT: _text(point)})
 
-    def claim(self, search: Mapping[str, Range], trials: int) -> Claim | None:
+    def claim(
+        self, search: Mapping[str, Range], trials: int, asked: Callable[[Point], bool] = lambda point: True
+    ) -> Claim | None:
         """Take a point that nobody trains: one that was left, then one that waits, then a new one of the search.
 
         Args:
             search: what to search, by key.
             trials: how many points of the search there are to be in all.
+            asked: whether a point is still to be trained; the others stay as they are, as if a worker had left them.
 
         Returns:
             The point, or nothing where none is left.
+
+        Raises:
+            InputError: if a key was searched otherwise before.
         """
         with self._lock:
             for frozen in self.study.get_trials(states=(TrialState.RUNNING,)):
-                point, lock = _point_of(frozen), self._locked(frozen.number)
-                if lock is not None and point is not None:
+                point = _point_of(frozen)
+                if point is not None and asked(point) and (lock := self._locked(frozen.number)) is not None:
                     return Claim(Trial(self.study, frozen._trial_id), point, lock)
-            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-            searched = sum(bool(each.params) for each in self.study.get_trials(deepcopy=False))
-            if not waiting and not (search and searched < trials):
+            for _ in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                trial = self.study.ask()
+                if asked(point := Point(*json.loads(trial.user_attrs[POINT]))):
+                    return self._claim(trial, point)
+            if not search or sum(bool(each.params) for each in self.study.get_trials(deepcopy=False)) >= trials:
                 return None
-            trial = self.study.ask()
-            if POINT not in trial.user_attrs:
-                found = {key: space.suggest(trial, key) for key, space in search.items()}
-                trial.set_user_attr(POINT, _text(Point(f"{TRIAL}{trial.number:04d}", found)))
-            lock, point = self._locked(trial.number), _point_of(self.study.trials[trial.number])
-            assert lock is not None
-            assert point is not None
-            return Claim(trial, point, lock)
+            self._check(search)
+            self.study.sampler = TPESampler(
+                seed=len(self.study.trials)
+            )  # one seed: each start would try the same again
+            trial = self.study.ask({key: space.distribution() for key, space in search.items()})
+            point = Point(f"{TRIAL}{trial.number:04d}", trial.params)
+            trial.set_user_attr(POINT, _text(point))
+            return self._claim(trial, point)
+
+    def _claim(self, trial: Trial, point: Point) -> Claim:
+        lock = self._locked(trial.number)
+        assert lock is not None
+        return Claim(trial, point, lock)
+
+    def _check(self, search: Mapping[str, Range]) -> None:
+        """Refuse what Optuna cannot add to what was searched before."""
+        for known in self.study.get_trials(deepcopy=False):
+            for key in search.keys() & known.distributions.keys():
+                try:
+                    check_distribution_compatibility(known.distributions[key], search[key].distribution())
+                except ValueError as error:
+                    raise InputError(f"{key} was searched otherwise before ({error}): take another --output") from None
 
     def _locked(self, number: int) -> FileLock | None:
         lock = FileLock(self.folder / f".trial_{number}.lock", timeout=0)

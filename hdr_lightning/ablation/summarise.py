@@ -17,7 +17,7 @@ from hdr_lightning.errors import InputError
 from hdr_lightning.evaluate import circumstances
 from hdr_lightning.evaluation.contenders import Candidate, Network
 from hdr_lightning.evaluation.photos import Photos, validation_photos
-from hdr_lightning.evaluation.repeats import RunsDifference, compare_runs, corrected
+from hdr_lightning.evaluation.repeats import LEVEL, RunsDifference, compare_runs, corrected
 from hdr_lightning.evaluation.results import SOURCE, Contender, Evaluation
 from hdr_lightning.evaluation.statistics import t_interval
 from hdr_lightning.progress import track
@@ -194,6 +194,12 @@ def _notes(outcome: Outcome, trained: Sequence[Trained], measured: Measured) -> 
         )
     if outcome.measure != outcome.metric.removeprefix("val/"):
         notes.append(f"{outcome.metric} is not measured photo by photo: the photos are compared by PSNR")
+    compared = [point.differences[outcome.measure] for point in outcome.points if outcome.measure in point.differences]
+    if compared and (least := len(compared) * 2.0 ** (1 - compared[0].scenes)) >= LEVEL:
+        notes.append(
+            f"with {compared[0].scenes} scenes and {len(compared)} comparisons no p of photos below {min(least, 1.0):.2g} "
+            "is possible, so nothing can be significant: validate on more scenes, or compare fewer points"
+        )
     steps = [made for each in trained for run in each.runs if (made := steps_of(run)) is not None]
     if steps and max(steps) - min(steps) > UNEQUAL * max(steps):
         notes.append(f"the runs made different numbers of steps, {min(steps):,} to {max(steps):,}: no equal budgets")

@@ -164,7 +164,7 @@ def chief(measures: Sequence[str]) -> str:
 
 def best_member(folds: Sequence[FoldFigures]) -> str:
     """The fold whose network gained most over the untouched sources, on the photos that validated it."""
-    measure = chief(list(folds[0].gains))
+    measure = chief([name for fold in folds for name in fold.gains])  # a fold may have no sound photo
     return max(folds, key=lambda fold: _sign(measure) * fold.gains.get(measure, -_sign(measure) * math.inf)).name
 
 

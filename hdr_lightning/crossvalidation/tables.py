@@ -1,7 +1,6 @@
 """A cross-validation as tables of Markdown, which also read well in a terminal."""
 
 import statistics
-from collections.abc import Sequence
 
 from hdr_lightning.crossvalidation.outcome import (
     UNSEEN,
@@ -14,22 +13,18 @@ from hdr_lightning.crossvalidation.outcome import (
     p_text,
 )
 from hdr_lightning.evaluation.results import MEASURES, SOURCE
+from hdr_lightning.report.tables import markdown_table
 
 
 def markdown(found: Crossvalidation) -> str:
     """The folds with their spread and the whole; and what they are together, in figures and in words."""
-    lines = [f"# Cross-validation of {found.base}, {len(found.folds)} folds", "", *_fold_table(found)]
+    lines = [f"# Cross-validation of {found.base}, {len(found.folds)} folds", "", _fold_table(found)]
     if found.together is not None:
-        lines += ["", *_test_table(found.together), "", found.together.verdict]
+        lines += ["", _test_table(found.together), "", found.together.verdict]
     return "\n".join([*lines, ""])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
-
-
-def _fold_table(found: Crossvalidation) -> list[str]:
+def _fold_table(found: Crossvalidation) -> str:
     measures = list(found.whole[UNSEEN])
     rows = [["", "train", "photos", "scenes", *(MEASURES[measure].title for measure in measures)]]
     for fold in found.folds:
@@ -48,7 +43,7 @@ def _fold_table(found: Crossvalidation) -> list[str]:
         rows.append(
             [title, "", photos, scenes, *(_mean(found.whole[name].get(measure), measure) for measure in measures)]
         )
-    return _table(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 def _with_gain(fold: FoldFigures, measure: str) -> str:
@@ -63,7 +58,7 @@ def _mean(each: Mean | None, measure: str) -> str:
     return "" if each is None else f"{each.mean:.{digits}f}{interval_text(each, measure)}"
 
 
-def _test_table(found: Together) -> list[str]:
+def _test_table(found: Together) -> str:
     measures = list(found.means[SOURCE])
     rows = [[f"{found.photos} held-out photos, {found.scenes} scenes", *(MEASURES[each].title for each in measures)]]
     for name, means in found.means.items():
@@ -73,7 +68,7 @@ def _test_table(found: Together) -> list[str]:
     for reference in over:
         of = {gain.measure: gain for gain in found.gains if gain.over == reference}
         rows.append([f"ensemble over {reference}", *(_gain(of.get(measure)) for measure in measures)])
-    return _table(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 def _gain(gain: Gain | None) -> str:

@@ -142,6 +142,18 @@ def test_points_are_compared_on_the_validation_photos(ablation, networks, capsys
     assert "<svg" in (folder / "outcome.svg").read_text()
 
 
+def test_seven_scenes_bear_no_four_comparisons_and_a_moved_folder_is_compared(ablation, networks, tmp_path):
+    content = {"variations": {name: {} for name in "abcde"}, "seeds": [0, 1]}
+    folder = ablation(**content)
+    for shift, name in enumerate("abcde"):
+        networks(folder / name, 0.1 * shift)
+    ablation("--summarise", **content)
+    assert "with 7 scenes and 4 comparisons no p of photos below 0.062 is possible" in read_outcome(folder).notes[0]
+    folder.rename(tmp_path / "moved")
+    ablation("--summarise", "--reference=b", output=str(tmp_path / "moved"), **content)
+    assert read_outcome(tmp_path / "moved").points[0].differences
+
+
 def test_what_was_measured_is_not_measured_again(ablation, networks, capsys):
     content = MORE | {"seeds": [0]}
     folder = ablation(**content)

@@ -234,6 +234,11 @@ class TestPretended:
         crossval(base, tmp_path / "out")
         assert calls == ["fold_1", "fold_0", "fold_2"]
 
+    def test_a_fold_whose_time_another_worker_used_up_meanwhile_gets_no_more(self, pretend, monkeypatch):
+        looks = iter([False, True])  # when its turn comes
+        monkeypatch.setattr("hdr_lightning.crossval._timed_out", lambda fold: next(looks, False))
+        assert pretend({}, "--budget.minutes=1") == ["fold_0", "fold_2"]
+
     def test_a_fold_that_fails_ends_with_1_and_the_others_are_trained(self, pretend, capsys):
         with pytest.raises(SystemExit) as leave:
             pretend({"fold_0": "failed"})

@@ -115,3 +115,8 @@ def test_broken_pictures_count_for_nothing():
     own = evaluation(4, **{"source": [10.0] * 4, "out of fold": [12.0, None, 14.0, 16.0]})
     found = fold_figures([fold(0, A, ("0", "1")), fold(1, A, ("2", "3"))], own)
     assert [(each.photos, each.values["psnr"], each.gains["psnr"]) for each in found] == [(2, 12, 2), (2, 15, 5)]
+
+
+def test_a_fold_without_a_sound_photo_is_not_the_best():
+    folds = [FoldFigures("fold_0", 3, 2, 2, {}, {}), FoldFigures("fold_1", 3, 2, 2, {"psnr": 20.0}, {"psnr": 3.0})]
+    assert best_member(folds) == "fold_1"

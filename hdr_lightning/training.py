@@ -206,7 +206,10 @@ class EnhancementCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except UnicodeDecodeError as error:
+            raise InputError(f"--config: expected YAML, which is text in UTF-8 ({error})") from None
         config = self.config[self.verb]
         if self.verb == "plan":
             self.settings = Settings.taken(config)

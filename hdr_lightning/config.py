@@ -72,13 +72,15 @@ class Reader(EnhancementCLI):
         super().__init__(["fit", *([] if file is None else ["--config", str(file)])])
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        parser = super().init_parser(**kwargs)
+        return self._named(super().init_parser(**kwargs))
+
+    def _named(self, parser: LightningArgumentParser) -> LightningArgumentParser:
         assert isinstance(parser, TrainingParser)
         parser.file = str(self.file or "")
         return parser
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        self.fit_parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.fit_parser = self._named(super()._prepare_subcommand_parser(klass, subcommand, **kwargs))
         return self.fit_parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

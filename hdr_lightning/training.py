@@ -197,6 +197,8 @@ class EnhancementCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        assert isinstance(parser, TrainingParser)
+        parser.verb = self.verb
         if subcommand != "plan":
             parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
         if subcommand == "predict":

@@ -117,13 +117,14 @@ def test_other_words_are_refused(words, capsys):
 
 
 def test_a_wrong_configuration_is_refused_by_name(demo, tmp_path, capsys):
-    wrong = write(tmp_path / "wrong.yaml", demo.read_text().replace("width: 16", "widht: 16"))
+    wrong = write(tmp_path / "wrong.yaml", demo.read_text().replace("crop:", "corp:"))
     with pytest.raises(SystemExit) as leave:
         main(["config", "diff", str(demo), str(wrong)])
     assert leave.value.code == 2
     told = capsys.readouterr().err
-    assert "widht" in told
+    assert "corp" in told
     assert f"error: {wrong}: " in told
+    assert "hdr-lightning fit --help" in told
     with pytest.raises(SystemExit):
         main(["config", "explain", str(tmp_path / "none.yaml")])
     assert "there is no such configuration" in capsys.readouterr().err

@@ -94,7 +94,7 @@ class TestSkipping:
         optimizer = partial(torch.optim.SGD, lr=1e-9)
         guard = train(tmp_path, 8, epochs=2, generator=Uneven(), kind=kind, optimizer=optimizer)[2]
         assert guard.skipped == 0
-        assert max(guard._norms) > 100
+        assert max(guard._norms) > 1
 
     def test_without_a_factor_only_what_is_not_finite_is_skipped(self, tmp_path):
         guard = GradientGuard(factor=0, warmup_steps=5)

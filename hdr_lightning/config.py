@@ -10,8 +10,10 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from hdr_lightning.configuration import TrainingParser
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError
+from hdr_lightning.run_config import read_base
 from hdr_lightning.training import EnhancementCLI, hush
 
 ACTIONS = {"diff": 2, "explain": 1, "schema": 0}
@@ -46,9 +48,10 @@ def config(words: Sequence[Path], output: Path | None = None) -> str:
             "expected `config diff A.yaml B.yaml`, `config explain A.yaml` or `config schema`, "
             f"got {' '.join(map(str, words))!r}"
         )
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: there is no such configuration")
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such configuration")
+        read_base(file)
     text = schema() if action == "schema" else explain(*files) if action == "explain" else diff_text(*files)
     if output is None:
         print(text)
@@ -63,12 +66,21 @@ class Reader(EnhancementCLI):
 
     fit_parser: LightningArgumentParser
 
-    def __init__(self, *files: Path) -> None:
+    def __init__(self, file: Path | None = None) -> None:
         hush()
-        super().__init__(["fit", *(word for file in files for word in ("--config", str(file)))])
+        self.file = file
+        super().__init__(["fit", *([] if file is None else ["--config", str(file)])])
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        return self._named(super().init_parser(**kwargs))
+
+    def _named(self, parser: LightningArgumentParser) -> LightningArgumentParser:
+        assert isinstance(parser, TrainingParser)
+        parser.file = str(self.file or "")
+        return parser
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        self.fit_parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.fit_parser = self._named(super()._prepare_subcommand_parser(klass, subcommand, **kwargs))
         return self.fit_parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -157,7 +169,9 @@ def explain(file: Path) -> str:
     if find_spec("ruamel.yaml") is None:
         raise InputError("`config explain` needs ruamel.yaml: pip install 'jsonargparse[ruamel]'")
     reader = Reader(file)
-    text: str = reader.parser.dump(reader.config, skip_unset=False, with_comments=True)
+    config = reader.config["fit"].clone()
+    config.pop("config", None)
+    text: str = reader.fit_parser.dump(config, skip_unset=False, with_comments=True)
     return text.rstrip()
 
 

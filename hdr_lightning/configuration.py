@@ -14,12 +14,19 @@ from hdr_lightning.data.files import writing
 
 
 class TrainingParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are one line instead of a page of usage."""
+    """Lightning's parser, whose errors are one line instead of a page of usage.
+
+    Attributes:
+        verb: whose options it reads.
+        file: that a message is about, where several are read one after the other.
+    """
 
     verb = ""
+    file = ""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        refuse(class_error(message).strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
+        about = f"{self.file}: " if self.file else ""
+        refuse(about + class_error(message).strip(), f"hdr-lightning {self.verb.replace('_', '-')}")
 
     def format_help(self, *arguments: Any) -> str:
         """Verbs are methods of the trainer, whose names have no hyphens."""

@@ -143,6 +143,9 @@ class EnhancementTask(EvenPasses):
             raise InputError(
                 "model.unfreeze_epoch: this strategy keeps gradients to itself: set trainer.strategy to ddp or fsdp2"
             )
+        until, epochs = self.holding.until, self.trainer.max_epochs
+        if stage == "fit" and until is not None and epochs is not None and 0 <= epochs <= until:
+            rank_zero_info(f"model.unfreeze_epoch={until} is not reached in {epochs} epochs: what is frozen stays so")
         if stage != "fit" or self.trainer.ckpt_path:
             return
         if self.init_from is not None:

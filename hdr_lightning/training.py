@@ -197,6 +197,8 @@ class EnhancementCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        assert isinstance(parser, TrainingParser)
+        parser.verb = self.verb
         if subcommand != "plan":
             parser.set_defaults({"weights_only": True})  # a checkpoint never runs code
         if subcommand == "predict":
@@ -206,7 +208,10 @@ class EnhancementCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except UnicodeDecodeError as error:
+            raise InputError(f"--config: expected YAML, which is text in UTF-8 ({error})") from None
         config = self.config[self.verb]
         if self.verb == "plan":
             self.settings = Settings.taken(config)

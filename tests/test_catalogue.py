@@ -135,6 +135,7 @@ NUMBERS = {
         f"{TERM}.lab.init_args.weight": 1.0,
         f"{TERM}.ab.init_args.weight": 2.0,
         f"{TERM}.diversity.init_args.weight": 0.01,
+        "previews.every_n_steps": 250,
     },
     "restormer_full_size": {"data.crop": 2192, "trainer.devices": 2, "trainer.strategy": "ddp"},
 }

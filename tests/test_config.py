@@ -49,10 +49,34 @@ def test_a_term_that_is_left_out_is_seen():
 def test_the_explanation_is_the_complete_configuration(demo, capsys):
     text = main(["config", "explain", str(demo)])
     assert text in capsys.readouterr().out
-    explained = yaml.safe_load(text)["fit"]
-    assert explained == complete(demo)
+    assert yaml.safe_load(text) == complete(demo)
     lines = [line.strip() for line in text.splitlines()]
     assert lines[lines.index("width: 16") - 1].startswith("# channels at full resolution")
+
+
+def test_the_explanation_is_a_configuration_itself(demo, tmp_path):
+    explained = tmp_path / "explained.yaml"
+    main(["config", "explain", str(demo), "--output", str(explained)])
+    assert diff(demo, explained) == []
+
+
+@pytest.mark.parametrize("content", [b"\xc4\x00\xff", b"model: [1", b""])
+def test_a_file_that_is_no_configuration_is_named(demo, tmp_path, capsys, content):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_bytes(content)
+    with pytest.raises(SystemExit) as leave:
+        main(["config", "diff", str(demo), str(wrong)])
+    assert leave.value.code == 2
+    assert f"{wrong}: expected a configuration of `fit`" in capsys.readouterr().err
+
+
+def test_fit_refuses_a_file_that_is_no_text(tmp_path, capsys):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_bytes(b"\xc4\x00\xff")
+    with pytest.raises(SystemExit) as leave:
+        main(["fit", "--config", str(wrong)])
+    assert leave.value.code == 2
+    assert "expected YAML, which is text" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +117,14 @@ def test_other_words_are_refused(words, capsys):
 
 
 def test_a_wrong_configuration_is_refused_by_name(demo, tmp_path, capsys):
-    wrong = write(tmp_path / "wrong.yaml", demo.read_text().replace("width: 16", "widht: 16"))
+    wrong = write(tmp_path / "wrong.yaml", demo.read_text().replace("crop:", "corp:"))
     with pytest.raises(SystemExit) as leave:
         main(["config", "diff", str(demo), str(wrong)])
     assert leave.value.code == 2
-    assert "widht" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "corp" in told
+    assert f"error: {wrong}: " in told
+    assert "hdr-lightning fit --help" in told
     with pytest.raises(SystemExit):
         main(["config", "explain", str(tmp_path / "none.yaml")])
     assert "there is no such configuration" in capsys.readouterr().err

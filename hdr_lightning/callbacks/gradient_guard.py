@@ -24,7 +24,8 @@ class GradientGuard(Callback):
     """Log `gradients/norm`, before clipping, and skip steps whose gradient is not finite or explodes.
 
     On every rank alike. Healthy training shows a norm of 0.3 to 1, slowly falling; a gradient explodes where its norm
-    is more than `factor` times the median of the last 101 sound ones. A skipped step leaves weights and optimiser as
+    is more than `factor` times the median of the last 101 sound ones, counted anew where `model.unfreeze_epoch` frees
+    what was frozen. A skipped step leaves weights and optimiser as
     they are; it is counted (`health/skipped_steps`) and its cause named. What follows from several in a row is up to
     `RollBack`. It waits for the device once a step.
 
@@ -75,6 +76,11 @@ class GradientGuard(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(trainer.strategy, DeepSpeedStrategy):
             rank_zero_info("DeepSpeed keeps the gradients to itself: steps are skipped by its own rules, if at all")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, EnhancementTask)
+        if pl_module.holding.until == trainer.current_epoch:
+            self._norms = []  # what is freed now adds to the norm, which is no explosion
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         assert isinstance(pl_module, EnhancementTask)

@@ -60,7 +60,7 @@ class ValidationTable(Callback):
         folder = trainer.log_dir  # asks all ranks
         if trainer.sanity_checking or not isinstance(keeper, ModelCheckpoint) or not keeper.monitor or folder is None:
             return
-        if not keeper.check_monitor_top_k(trainer, trainer.callback_metrics.get(keeper.monitor)):  # agreed by all ranks
+        if not _is_best(keeper, trainer.callback_metrics.get(keeper.monitor)):  # the same on all ranks
             return
         rows = sorted(gather(_numbers(self._rows)), key=lambda row: row[0])
         if trainer.is_global_zero and rows:
@@ -74,6 +74,14 @@ class ValidationTable(Callback):
             pictured = [{**row, "source | output | target | difference": pictures.get(row["photo"])} for row in table]
             for dashboard in dashboards(trainer):
                 dashboard.log_photos("evaluation/validation", path, pictured)
+
+
+def _is_best(keeper: ModelCheckpoint, value: Tensor | None) -> bool:
+    """Whether a value is better than all before; `keeper`, which sees it later, may keep several."""
+    if value is None or value.isnan():
+        return False
+    best = keeper.best_model_score
+    return best is None or bool(value < best if keeper.mode == "min" else value > best)
 
 
 def _takes_pictures(trainer: Trainer) -> bool:

@@ -68,7 +68,8 @@ class Dashboard(Logger):
         self._attempt(lambda: self.logger.log_metrics(dict(metrics), step))
 
     def log_hyperparams(self, params: dict[str, Any] | Plain, *args: Any, **kwargs: Any) -> None:  # as Lightning has it
-        self._config = flat(vars(params) if isinstance(params, Plain) else params)
+        given = flat(vars(params) if isinstance(params, Plain) else params)
+        self._config = {**(self._config or {}), **given}  # what could not be sent yet is not lost
         self._attempt(lambda: None)
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:

@@ -53,15 +53,16 @@ def find_parameters(generator: Generator, pattern: str, option: str) -> list[str
 
 
 def find_frozen(generator: Generator, patterns: Sequence[str]) -> set[str]:
-    """Names of the parameters that are to be frozen.
+    """Names of the parameters that are to be frozen, but for those that never train.
 
     Raises:
         InputError: if a pattern matches nothing, or nothing is left to train.
     """
     frozen = {name for pattern in patterns for name in find_parameters(generator, pattern, "model.freeze")}
-    if frozen and not any(p.requires_grad and name not in frozen for name, p in generator.named_parameters()):
+    trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
+    if frozen and trained <= frozen:
         raise InputError(f"model.freeze: nothing of {type(generator).__name__} is left to train: freeze less")
-    return frozen
+    return frozen & trained  # what the generator itself freezes, such as a backbone, stays as it has it
 
 
 def frozen_modules(module: nn.Module, frozen: AbstractSet[str], prefix: str = "") -> Iterator[nn.Module]:

@@ -22,6 +22,9 @@ class Holding:
         patterns: which parts.
         until: epoch, from 0, in which they are freed; never if nothing is given.
 
+    Attributes:
+        until: the same.
+
     Raises:
         InputError: if a pattern matches nothing, nothing is left to train, or the epoch is none.
     """
@@ -32,7 +35,7 @@ class Holding:
                 f"model.unfreeze_epoch is {until}: expected 1 or more, and parts to free then in model.freeze"
             )
         self._generator = generator
-        self._until = until
+        self.until = until
         self._frozen = find_frozen(generator, patterns)
         self._held: list[nn.Parameter] = []
         if until is None:
@@ -48,11 +51,11 @@ class Holding:
     @property
     def ends(self) -> bool:
         """Whether parts are freed later."""
-        return self._until is not None
+        return self.until is not None
 
     def begin(self, epoch: int) -> None:
         """Hold what is frozen in an epoch, from 0; its layers behave as in evaluation."""
-        held = self._until is None or epoch < self._until
+        held = self.until is None or epoch < self.until
         for module in frozen_modules(self._generator, self._frozen):
             module.train(not held)
         named = self._generator.named_parameters()  # found anew: FSDP2 puts others in their place

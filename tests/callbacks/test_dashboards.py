@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from offline_wandb import config_of, logged, wandb_log
 from PIL import Image
 
+from hdr_lightning.callbacks.validation_table import _is_best
 from hdr_lightning.cli import main
 from hdr_lightning.dashboards import Dashboard
 from hdr_lightning.errors import InputError
@@ -217,6 +219,45 @@ def test_a_logger_that_fails_is_told_and_left_alone_for_a_while(tmp_path, monkey
         else:
             dashboard.log_metrics({"train/loss": 1.0}, 1)
     assert logger.calls == 3
+
+
+class Away(CSVLogger):
+    """A logger that cannot be reached at first."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.seen, self.reached = {}, False
+
+    def log_hyperparams(self, params):
+        if not self.reached:
+            raise OSError(110, "Connection timed out")
+        self.seen |= params
+
+
+def test_a_configuration_that_could_not_be_sent_is_sent_later_with_what_followed(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("hdr_lightning.dashboards.dashboard.time.monotonic", lambda: clock[0])
+    logger = Away(tmp_path)
+    dashboard = Dashboard(logger)
+    with pytest.warns(UserWarning, match="Away failed"):
+        dashboard.log_hyperparams({"model": {"width": 4}})
+    dashboard.log_hyperparams({"init": {"share": 1.0}})
+    logger.reached, clock[0] = True, 700.0
+    dashboard.log_metrics({"train/loss": 1.0}, 1)
+    assert logger.seen == {"model.width": 4, "init.share": 1.0}
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_table_is_of_the_best_where_several_are_kept(mode):
+    keeper = ModelCheckpoint(monitor="val/psnr", mode=mode, save_top_k=3)
+    sign = 1 if mode == "max" else -1
+    found = []
+    for value in (1.0, 3.0, 2.0, float("nan"), 3.0, 4.0):
+        found.append(_is_best(keeper, torch.tensor(sign * value)))
+        if found[-1]:
+            keeper.best_model_score = torch.tensor(sign * value)
+    assert found == [True, True, False, False, False, True]
+    assert not _is_best(keeper, None)
 
 
 def test_a_full_disk_under_tensorboard_ends_no_training(words, monkeypatch):

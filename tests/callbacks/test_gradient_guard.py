@@ -1,6 +1,7 @@
 """Steps that would harm are skipped, and only those; several in a row are rolled back."""
 
 import math
+from functools import partial
 from statistics import median
 
 import pytest
@@ -11,8 +12,10 @@ from small_runs import Small, same, train, weights_of
 
 from hdr_lightning.callbacks import EMA, GradientGuard, RollBack
 from hdr_lightning.errors import InputError, RunStopped
+from hdr_lightning.generators import Generator
 from hdr_lightning.losses import LossTerm
 from hdr_lightning.schedule import WarmupCosine
+from hdr_lightning.task import EnhancementTask
 
 NAN, INF = math.nan, math.inf
 
@@ -30,6 +33,17 @@ class Square(LossTerm):
 
     def measure(self, prediction, target, source):
         return (prediction - target).square().mean()
+
+
+class Uneven(Generator):
+    """Two numbers that are added to the picture, one of them times a thousand."""
+
+    def __init__(self):
+        super().__init__()
+        self.quiet, self.loud = torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, image):
+        return image + (self.quiet + 1000 * self.loud)[:, None, None]
 
 
 class AfterRollBack(Callback):
@@ -72,6 +86,15 @@ class TestSkipping:
     def test_the_limit_is_twenty_medians_after_the_warm_up(self, tmp_path, factor, step, skipped):
         """The gradient of L1 has nearly the same norm at each step, so that the loss's factor is the norm's."""
         assert train(tmp_path, 10, {step: factor})[2].skipped == skipped
+
+    @pytest.mark.filterwarnings("ignore:model.freeze keeps random weights")
+    def test_parts_that_are_freed_are_no_explosion(self, tmp_path):
+        """Their gradient is a thousand times that of the rest, from the first step of their epoch on."""
+        kind = partial(EnhancementTask, freeze=["loud"], unfreeze_epoch=1)
+        optimizer = partial(torch.optim.SGD, lr=1e-9)
+        guard = train(tmp_path, 8, epochs=2, generator=Uneven(), kind=kind, optimizer=optimizer)[2]
+        assert guard.skipped == 0
+        assert max(guard._norms) > 1
 
     def test_without_a_factor_only_what_is_not_finite_is_skipped(self, tmp_path):
         guard = GradientGuard(factor=0, warmup_steps=5)

@@ -154,3 +154,12 @@ def test_layers_of_frozen_parts_behave_as_in_evaluation_until_they_are_freed():
     net(image)
     assert net.head[2].training
     assert not torch.equal(net.head[1].running_mean, before["1.running_mean"])
+
+
+def test_what_a_generator_freezes_itself_is_never_trained():
+    net = wrapped(ColorRefiner).train()
+    holding = Holding(net, ["backbone", "refiner.intro"], 1)
+    for epoch in (0, 1):
+        holding.begin(epoch)
+        assert not net.backbone.training
+        assert net.refiner.intro.training is (epoch == 1)

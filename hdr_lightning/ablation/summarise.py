@@ -197,8 +197,8 @@ def _notes(outcome: Outcome, trained: Sequence[Trained], measured: Measured) -> 
     compared = [point.differences[outcome.measure] for point in outcome.points if outcome.measure in point.differences]
     if compared and (least := len(compared) * 2.0 ** (1 - compared[0].scenes)) >= LEVEL:
         notes.append(
-            f"with {compared[0].scenes} scenes and {len(compared)} comparisons no p of photos below {min(least, 1.0):.2g} "
-            "is possible, so nothing can be significant: validate on more scenes, or compare fewer points"
+            f"with {compared[0].scenes} scenes and {len(compared)} comparisons no p of photos below "
+            f"{min(least, 1.0):.2g} is possible, so nothing is significant: validate on more scenes, or fewer points"
         )
     steps = [made for each in trained for run in each.runs if (made := steps_of(run)) is not None]
     if steps and max(steps) - min(steps) > UNEQUAL * max(steps):

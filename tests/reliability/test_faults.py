@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -40,7 +41,11 @@ def steps(tmp_path):
 
 
 def saved_step(run):
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    for _ in range(100):
+        with suppress(FileNotFoundError):  # while the newest are renamed
+            return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+        time.sleep(0.1)
+    raise FileNotFoundError(run)
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGUSR1", 75), ("SIGINT", 130)])

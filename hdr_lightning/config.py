@@ -1,7 +1,7 @@
 """Configurations, looked at without running them: what differs, what every option means, and a schema for editors."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from hdr_lightning.configuration import TrainingParser
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError
-from hdr_lightning.run_config import read_base
+from hdr_lightning.run_config import flattened, read_base
 from hdr_lightning.training import EnhancementCLI, hush
 
 ACTIONS = {"diff": 2, "explain": 1, "schema": 0}
@@ -136,9 +136,14 @@ def complete(file: Path) -> dict[str, Any]:
 
 def diff(first: Path, second: Path) -> list[Change]:
     """List what differs between two configurations, defaults included, so that no key is lost on the way."""
-    one, other = dict(flat(complete(first))), dict(flat(complete(second)))
+    one, other = _written(complete(first)), _written(complete(second))
     keys = [*one, *(key for key in other if key not in one)]
     return [Change(key, one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys if one.get(key) != other.get(key)]
+
+
+def _written(config: Any) -> dict[str, str]:
+    """Settings by their dotted keys, as they are given on the command line."""
+    return {key: json.dumps(value) for key, value in flattened(config).items()}
 
 
 def diff_text(first: Path, second: Path) -> str:
@@ -149,15 +154,6 @@ def diff_text(first: Path, second: Path) -> str:
     rows = [Change("", str(first), str(second)), *changes]
     wide = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{row.key:<{wide[0]}}  {row.first:<{wide[1]}}  {row.second}" for row in rows)
-
-
-def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Settings by their dotted keys, as they are given on the command line."""
-    if isinstance(value, Mapping) and value:
-        for name, each in value.items():
-            yield from flat(each, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, json.dumps(value)
 
 
 def explain(file: Path) -> str:

@@ -107,3 +107,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Values of a configuration by their dotted keys.
+
+    >>> flattened({"a": {"b": 1, "c": {}}, "seeds": [1]})
+    {'a.b': 1, 'a.c': {}, 'seeds': [1]}
+    """
+    if prefix and not (isinstance(config, Mapping) and config):
+        return {prefix: config}
+    return {
+        key: value
+        for name, part in config.items()
+        for key, value in flattened(part, f"{prefix}.{name}".strip(".")).items()
+    }

@@ -13,6 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from hdr_lightning.checkpoints import newest_checkpoint, sweep
 from hdr_lightning.data.files import writing
 from hdr_lightning.errors import InputError
+from hdr_lightning.run_config import flattened
 
 MAY_CHANGE = (
     "data.batch_size",
@@ -166,21 +167,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple
     for values, others in ((flat, other), (other, flat)):
         keys |= {key for key in values.keys() - others.keys() if any(each.startswith(f"{key}.") for each in others)}
     return {key: (flat.get(key), other.get(key)) for key in sorted(keys)}
-
-
-def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Values of a configuration by their dotted keys.
-
-    >>> flattened({"a": {"b": 1, "c": {}}})
-    {'a.b': 1, 'a.c': {}}
-    """
-    if not isinstance(config, dict) or not config:
-        return {prefix: config}
-    return {
-        key: value
-        for name, part in config.items()
-        for key, value in flattened(part, f"{prefix}.{name}".strip(".")).items()
-    }
 
 
 def _refuse_other_experiment(changed: dict[str, tuple[Any, Any]], folder: Path) -> None:

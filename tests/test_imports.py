@@ -10,7 +10,7 @@ import hdr_lightning
 PACKAGE = Path(hdr_lightning.__file__).parent
 
 FLOORS = [
-    {"errors", "ledger", "progress"},
+    {"drawing", "errors", "ledger", "progress"},
     {"credentials", "signals"},
     {"tensors"},  # files of weights, for generators and losses
     {"image"},
@@ -18,9 +18,9 @@ FLOORS = [
     {"data", "generators", "losses", "metrics", "schedule"},
     {"exports"},
     {"inference"},
-    {"checkpoints", "evaluation", "run_log", "sharding"},
+    {"checkpoints", "evaluation", "run_config", "run_log", "sharding"},
     {"report"},
-    {"dashboards", "run_config", "run_folder", "run_process", "task"},
+    {"dashboards", "run_folder", "run_process", "task"},
     {"callbacks", "memory"},
     {"configuration", "plan"},
     {

@@ -1,74 +1,50 @@
 """Pictures of an outcome: points with the dots of their seeds, and the course of a search."""
 
-import io
 import math
-from collections.abc import Callable
+from itertools import accumulate
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hdr_lightning.ablation.outcome import Outcome
-from hdr_lightning.evaluation.drawing import FRONT, NOTHING, OTHER
+from hdr_lightning.drawing import BEST, COLORS, QUIET, Drawing, name_rows, styled
 
 
-def draw_points(outcome: Outcome) -> bytes:
-    """A line a point: a dot for each seed, their mean and its 95 % interval, and the mean of the reference.
+@styled
+def draw_points(outcome: Outcome) -> Drawing:
+    """Draw the metric of every point: a dot a seed, the mean, and its 95 % interval over seeds.
 
-    Returns:
-        An SVG.
+    Args:
+        outcome: of an ablation.
     """
     points = [point for point in outcome.points if point.values]
-
-    def plot(axes: Axes) -> None:
-        for height, point in enumerate(points):
-            color = FRONT if point.name == outcome.reference else OTHER
-            values = list(point.values.values())
-            axes.plot(values, [height] * len(values), "o", color=color, alpha=0.6, markersize=6)
-            axes.plot([point.mean], [height], "|", color=color, markersize=18, markeredgewidth=2)
-            if not math.isnan(point.low):
-                axes.plot([point.low, point.high], [height, height], "-", color=color, linewidth=1.5)
-            if point.name == outcome.reference:
-                axes.axvline(point.mean, color=FRONT, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(points)), [point.name for point in points])
-        axes.set_ylim(len(points) - 0.4, -0.6)  # the first on top
-        axes.set_xlabel(f"{outcome.metric}: seeds, mean, 95 % interval")
-
-    return _draw(plot, 1.2 + 0.4 * len(points))
+    figure = Drawing(9, 1.1 + 0.5 * len(points))
+    axes = figure.add_subplot()
+    for row, point in enumerate(points):
+        color = QUIET if point.name == outcome.reference else COLORS[0]
+        if math.isfinite(point.low):
+            axes.plot([point.low, point.high], [row, row], color=color, linewidth=6, alpha=0.3, solid_capstyle="round")
+        values = list(point.values.values())
+        axes.plot(values, [row] * len(values), "o", color=color, markersize=6, alpha=0.8, markeredgewidth=0)
+        axes.plot([point.mean], [row], "|", color=color, markersize=18, markeredgewidth=2.5)
+        if point.name == outcome.reference:
+            axes.axvline(point.mean, color=QUIET, linestyle="--", linewidth=1)
+    name_rows(axes, [point.name for point in points])
+    axes.set(xlabel=outcome.metric, title="each seed, the mean, and its 95 % interval")
+    return figure
 
 
-def draw_search(outcome: Outcome) -> bytes:
-    """The metric of each point of a search in the order of their numbers, and the best so far.
+@styled
+def draw_search(outcome: Outcome) -> Drawing:
+    """Draw the metric of each point of a search in the order of their numbers, and the best so far.
 
-    Returns:
-        An SVG.
+    Args:
+        outcome: of an ablation with `search`.
     """
-    values = outcome.searched
-    numbers = [number for number, _ in values]
-    best: list[float] = []
-    for _, value in values:
-        best.append((max if outcome.maximise else min)(value, best[-1]) if best else value)
-
-    def plot(axes: Axes) -> None:
-        axes.plot(numbers, [value for _, value in values], "o", color=OTHER, markersize=5)
-        axes.step(numbers, best, where="post", color=FRONT, linewidth=1.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("point of the search")
-        axes.set_ylabel(outcome.metric)
-
-    return _draw(plot, 4)
-
-
-def _draw(plot: Callable[[Axes], None], height: float) -> bytes:
-    with rc_context({"svg.hashsalt": "hdr_lightning", "svg.fonttype": "none", "text.parse_math": False}):
-        figure = Figure(figsize=(8, height), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        plot(axes)
-        axes.grid(axis="x", color="#808080", alpha=0.25, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata=NOTHING)
-    return out.getvalue()
+    numbers, values = zip(*outcome.searched, strict=True)
+    figure = Drawing(9, 3.4)
+    axes = figure.add_subplot()
+    axes.plot(numbers, values, "o", markersize=5, markeredgewidth=0)
+    axes.step(numbers, list(accumulate(values, max if outcome.maximise else min)), where="post", color=BEST)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="point of the search", ylabel=outcome.metric, title="each point, and the best so far")
+    return figure

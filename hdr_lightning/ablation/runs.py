@@ -21,8 +21,8 @@ from hdr_lightning.evaluation.results import MEASURES, SOURCE, Contender, Cost, 
 from hdr_lightning.evaluation.running import run as measure
 from hdr_lightning.evaluation.table import tabulate
 from hdr_lightning.inference import Enhancer, load
-from hdr_lightning.run_config import read_base
-from hdr_lightning.run_folder import MAY_CHANGE, flattened
+from hdr_lightning.run_config import flattened, read_base
+from hdr_lightning.run_folder import MAY_CHANGE
 from hdr_lightning.run_process import Run, read_course
 
 MEASURED = tuple(name for name in MEASURES if name not in ("lpips", "niqe"))

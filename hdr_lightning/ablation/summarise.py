@@ -227,10 +227,10 @@ def write_outcome(outcome: Outcome, trained: Sequence[Trained], folder: Path) ->
         FILE: outcome.to_json().encode(),
         "outcome.md": to_markdown(outcome).encode(),
         "outcome.csv": to_csv(outcome).encode(),
-        "outcome.svg": draw_points(outcome),
+        "outcome.svg": draw_points(outcome).svg(),
     }
     if outcome.searched:
-        contents["search.svg"] = draw_search(outcome)
+        contents["search.svg"] = draw_search(outcome).svg()
     for name, content in contents.items():
         with writing(folder / name) as temporary:
             temporary.write_bytes(content)

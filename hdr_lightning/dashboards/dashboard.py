@@ -13,12 +13,12 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from hdr_lightning.dashboards.setup import flat
 from hdr_lightning.evaluation.results import MEASURES, Evaluation
 from hdr_lightning.metrics import METRICS
 from hdr_lightning.report.dashboard import log_photos, log_to_wandb
 from hdr_lightning.report.gallery import Gallery
 from hdr_lightning.report.page import PAGE
+from hdr_lightning.run_config import flattened
 
 RETRY_SECONDS = 600.0
 """After a logger failed, until it is tried again: a server that does not answer may take minutes to say so."""
@@ -68,7 +68,7 @@ class Dashboard(Logger):
         self._attempt(lambda: self.logger.log_metrics(dict(metrics), step))
 
     def log_hyperparams(self, params: dict[str, Any] | Plain, *args: Any, **kwargs: Any) -> None:  # as Lightning has it
-        given = flat(vars(params) if isinstance(params, Plain) else params)
+        given = flattened(vars(params) if isinstance(params, Plain) else params)
         self._config = {**(self._config or {}), **given}  # what could not be sent yet is not lost
         self._attempt(lambda: None)
 

@@ -1,10 +1,10 @@
 """What a logger is given of what its user left open: where it writes, how a run is called, what it belongs to."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jsonargparse import Namespace
 
@@ -102,16 +102,3 @@ SQLITE = "sqlite:///"
 def mlflow_store(folder: Path) -> str:
     """The address of the database of MLflow in a folder of runs."""
     return f"{SQLITE}{folder.absolute() / 'mlflow.db'}"
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A configuration by the dotted keys of the command line, so that runs can be compared and grouped by any of them.
-
-    >>> flat({"model": {"loss": {"weight": 1}}, "run": None, "seeds": [1]})
-    {'model.loss.weight': 1, 'run': None, 'seeds': [1]}
-    """
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return found

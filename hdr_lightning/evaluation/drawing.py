@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from hdr_lightning.drawing import NOTHING
+
 INK = "#123456"
 """Stands for the colour of text, which an SVG leaves to the page."""
 
@@ -21,9 +23,6 @@ STYLE = (
     "<style>svg.pareto{max-width:100%;height:auto}svg.pareto:root{color:#1b1b1b}"
     "@media (prefers-color-scheme:dark){svg.pareto:root{color:#e8e8e8;background:#16181b}}</style>"
 )
-
-NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""What an SVG says of how it was made: it would differ from version to version."""
 
 OFFSETS = [(8, 6), (8, -13), (-8, 6), (-8, -13), (0, 12), (0, -19), (8, 20), (8, -27), (-8, 20), (-8, -27)]
 """Where a name may stand beside its mark, in points, best first; farther ones follow."""

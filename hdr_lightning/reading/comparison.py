@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
+from hdr_lightning.drawing import ALARM, BEST, QUIET, Drawing, name_rows, panels, styled
 from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
 from hdr_lightning.evaluation.statistics import compare_contenders
-from hdr_lightning.reading.drawing import ALARM, BEST, QUIET, Drawing, panels, styled
 from hdr_lightning.reading.table import Table
 from hdr_lightning.report.summary import chance, interval, summary, text
 
@@ -150,13 +150,6 @@ def draw_compared(found: ByMeasure, reference: str) -> Drawing:
         name_rows(place, names if place is axes[0] else [""] * len(names))
     figure.supxlabel(f"difference from {reference}: green is better, red is worse, grey is not shown", fontsize=9.5)
     return figure
-
-
-def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Name rows from above, as in a table."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
 
 
 def _draw_difference(axes: Axes, row: int, difference: Compared) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from hdr_lightning.drawing import ALARM, BEST, COLORS, TRAIN, VALIDATION, Drawing, panels, styled
 from hdr_lightning.errors import InputError
-from hdr_lightning.reading.drawing import ALARM, BEST, COLORS, TRAIN, VALIDATION, Drawing, panels, styled
 from hdr_lightning.reading.names import PANELS
 from hdr_lightning.reading.run import Curve, RunReading
 

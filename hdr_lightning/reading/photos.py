@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from hdr_lightning.data.files import read_photo, to_pixels, to_tensor
+from hdr_lightning.drawing import Drawing, panels, styled
 from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.results import MEASURES, SOURCE
-from hdr_lightning.reading.drawing import Drawing, panels, styled
 from hdr_lightning.reading.measured import Measured
 from hdr_lightning.report.gallery import Shot
 from hdr_lightning.report.pictures import thumbnail

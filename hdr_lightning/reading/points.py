@@ -1,4 +1,4 @@
-"""What an ablation found: points with their seeds, differences from the reference, cost beside quality."""
+"""What an ablation found: differences of points from the reference, cost beside quality."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from hdr_lightning.ablation.outcome import Outcome, PointOutcome
 from hdr_lightning.ablation.tables import compared, costs
+from hdr_lightning.drawing import COLORS, Drawing, panels, styled
 from hdr_lightning.errors import InputError
 from hdr_lightning.evaluation.score import macs_per_megapixel
 from hdr_lightning.reading.comparison import (
@@ -15,33 +16,8 @@ from hdr_lightning.reading.comparison import (
     choose_measures,
     compared_table,
     draw_compared,
-    name_rows,
 )
-from hdr_lightning.reading.drawing import COLORS, QUIET, Drawing, panels, styled
 from hdr_lightning.reading.table import Table
-
-
-@styled
-def draw_points(outcome: Outcome) -> Drawing:
-    """Draw the metric of every point: a dot a seed, the mean, and its 95 % interval over seeds.
-
-    Args:
-        outcome: of an ablation.
-    """
-    figure = Drawing(9, 1.1 + 0.5 * len(outcome.points))
-    axes = figure.add_subplot()
-    for row, point in enumerate(outcome.points):
-        color = QUIET if point.name == outcome.reference else COLORS[0]
-        if math.isfinite(point.low):
-            axes.plot([point.low, point.high], [row, row], color=color, linewidth=6, alpha=0.3, solid_capstyle="round")
-        values = list(point.values.values())
-        axes.plot(values, [row] * len(values), "o", color=color, markersize=6, alpha=0.8, markeredgewidth=0)
-        axes.plot([point.mean], [row], "|", color=color, markersize=18, markeredgewidth=2.5)
-        if point.name == outcome.reference:
-            axes.axvline(point.mean, color=QUIET, linestyle="--", linewidth=1)
-    name_rows(axes, [point.name for point in outcome.points])
-    axes.set(xlabel=outcome.metric, title="each seed, the mean, and its 95 % interval")
-    return figure
 
 
 @styled

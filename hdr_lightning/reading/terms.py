@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hdr_lightning.drawing import COLORS, Drawing, panels, styled
 from hdr_lightning.errors import InputError
-from hdr_lightning.reading.drawing import COLORS, Drawing, panels, styled
 
 if TYPE_CHECKING:
     from hdr_lightning.reading.run import RunReading

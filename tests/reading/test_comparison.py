@@ -115,7 +115,7 @@ def test_a_point_without_a_finished_run_has_no_number(ablated):
 
 
 def test_colours_tell_the_verdict(evaluation):
-    from hdr_lightning.reading.drawing import BEST, QUIET
+    from hdr_lightning.drawing import BEST, QUIET
 
     marks = [line for line in reading.draw_differences(evaluation, "plain").axes[0].lines if line.get_marker() == "o"]
     assert [line.get_color() for line in marks] == [BEST, QUIET]

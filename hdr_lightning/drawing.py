@@ -1,7 +1,7 @@
 """How figures look, and how a notebook shows them."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from matplotlib import rc_context
@@ -31,10 +31,15 @@ STYLE: Any = {  # keys of matplotlib
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hdr_lightning",  # the same names of parts every time
     "text.parse_math": False,  # names are what they are
     "xtick.color": "#505050",
     "ytick.color": "#505050",
 }
+
+NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""What an SVG says of how it was made: it would differ from version to version."""
 
 
 class Drawing(Figure):
@@ -51,16 +56,20 @@ class Drawing(Figure):
         FigureCanvasAgg(self)
         self.photographic = photographic
 
+    def svg(self) -> bytes:
+        """The drawing as a file that says nothing of when and with what it was made."""
+        return self._encoded("svg", metadata=NOTHING)
+
     def _repr_png_(self) -> bytes | None:
         return None if self.photographic else self._encoded("png")
 
     def _repr_jpeg_(self) -> bytes | None:
-        return self._encoded("jpeg") if self.photographic else None
+        return self._encoded("jpeg", pil_kwargs={"quality": 85}) if self.photographic else None
 
-    def _encoded(self, kind: str) -> bytes:
+    def _encoded(self, kind: str, **options: Any) -> bytes:
         out = io.BytesIO()
         with rc_context(STYLE):
-            self.savefig(out, format=kind, dpi=100, pil_kwargs={"quality": 85} if kind == "jpeg" else None)
+            self.savefig(out, format=kind, dpi=100, **options)
         return out.getvalue()
 
 
@@ -73,3 +82,10 @@ def panels(figure: Drawing, rows: int, columns: int, one_axis: bool = False) -> 
     """Divide a figure, row by row; perhaps with one horizontal axis for all."""
     axes = figure.subplots(rows, columns, squeeze=False, sharex=one_axis)
     return list(axes.flat)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name rows from above, as in a table."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")

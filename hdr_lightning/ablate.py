@@ -92,7 +92,7 @@ def ablate(
         return output
     if summarise and not Study.exists(output, storage):
         raise InputError(f"{output} holds no ablation yet: train it first, without --summarise")
-    study = Study(output, maximise, storage, prune)
+    study = Study(output, metric, maximise, storage, prune)
     with SIGNALS.listening():
         if not summarise:
             _check_finished(plan, study)

@@ -141,6 +141,7 @@ class EnhancementCLI(LightningCLI):
         if self.folder is not None:
             with suppress(OSError):
                 self.folder.rmdir()
+                self.folder = None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         parser = super().init_parser(**kwargs, allow_abbrev=False)  # a misspelt key is refused, not guessed

@@ -38,6 +38,9 @@ FEW = 10
 POINT = "point"
 """The attribute of a trial that holds its point."""
 
+METRIC = "metric"
+"""The attribute of a study that holds what is compared."""
+
 
 class Claim:
     """A point that this process trains, until it is told what became of it or left.
@@ -62,15 +65,16 @@ class Study:
 
     Args:
         folder: of the ablation.
-        maximise: whether more of the objective is better.
+        metric: what is compared.
+        maximise: whether more of it is better.
         storage: a journal, which file systems of clusters bear, or an SQLite database.
         prune: whether a point that does worse than half of the others at the same step is given up.
 
     Raises:
-        InputError: if the folder cannot be made, or holds a study of the other storage or the other direction.
+        InputError: if the folder cannot be made, or holds a study of another storage, metric or direction.
     """
 
-    def __init__(self, folder: Path, maximise: bool, storage: Storage, prune: bool) -> None:
+    def __init__(self, folder: Path, metric: str, maximise: bool, storage: Storage, prune: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self.maximise = maximise
@@ -89,6 +93,10 @@ class Study:
                 pruner=MedianPruner(n_startup_trials=4) if prune else NopPruner(),
                 load_if_exists=True,
             )
+            known = self.study.user_attrs.get(METRIC, metric)
+            self.study.set_user_attr(METRIC, known)
+        if known != metric:
+            raise InputError(f"{folder} holds a study of {known}: take --metric={known}, or another --output")
         if (self.study.direction == StudyDirection.MAXIMIZE) != maximise:
             raise InputError(
                 f"{folder} holds a study with --maximise={str(not maximise).lower()}: take that, or another --output"

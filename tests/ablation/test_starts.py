@@ -67,6 +67,7 @@ class TestChanged:
         [
             ({"storage": "sqlite"}, "--storage=journal"),
             ({"maximise": False}, "--maximise=true"),
+            ({"metric": "val/ssim"}, "--metric=val/psnr"),
             ({"search": {"value": {"choices": [1.0, 9.0]}}}, "value was searched otherwise before"),
             ({"search": {"value": {"low": 1, "high": 9}}}, "value was searched otherwise before"),
         ],
@@ -80,7 +81,7 @@ class TestSearch:
     def test_every_start_and_every_worker_tries_something_new(self, tmp_path):
         search, found = {"x": Range(0, 1)}, set()
         for _ in range(4):
-            study = Study(tmp_path / "ablation", maximise=True, storage="journal", prune=False)
+            study = Study(tmp_path / "ablation", "val/psnr", maximise=True, storage="journal", prune=False)
             claim = study.claim(search, 10)
             found.add(claim.point.settings["x"])
             study.tell(claim, None)

@@ -14,7 +14,7 @@ POINTS = [Point("a", {}), Point("b", {"model.loss.init_args.terms.window": None}
 @pytest.fixture(params=["journal", "sqlite"])
 def study(request, tmp_path):
     def opened(prune=False):
-        return Study(tmp_path / "ablation", maximise=True, storage=request.param, prune=prune)
+        return Study(tmp_path / "ablation", "val/psnr", maximise=True, storage=request.param, prune=prune)
 
     return opened
 
@@ -80,7 +80,7 @@ def test_a_search_stays_in_its_ranges_and_ends(study):
 
 
 def test_optuna_itself_reads_the_journal(tmp_path):
-    study = Study(tmp_path / "ablation", maximise=True, storage="journal", prune=False)
+    study = Study(tmp_path / "ablation", "val/psnr", maximise=True, storage="journal", prune=False)
     study.fill(POINTS)
     names(study)
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "ablation" / "study.journal"))

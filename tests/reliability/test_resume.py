@@ -182,8 +182,9 @@ def test_a_run_that_reached_its_steps_or_its_threshold_is_left_alone(demo, tmp_p
     assert "is finished: early stopping ended it after 1 epochs" in caplog.text
 
 
-def test_a_try_of_a_few_batches_writes_nothing(demo, tmp_path):
+def test_a_try_of_a_few_batches_writes_nothing_and_names_no_folder(demo, tmp_path, capsys):
     fit(options(demo, tmp_path, "--trainer.fast_dev_run=2"))
+    assert "run: " not in capsys.readouterr().out
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

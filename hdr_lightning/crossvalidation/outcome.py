@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hdr_lightning.crossvalidation.folds import Fold
 from hdr_lightning.evaluation.results import MEASURES, SOURCE, Evaluation
 from hdr_lightning.evaluation.statistics import Difference, compare, holm, summarise_contender
+from hdr_lightning.report.summary import chance
 
 UNSEEN = "out of fold"
 """The contender whose pictures are of the networks that did not see the photos."""
@@ -232,17 +233,16 @@ def _verdict(gains: Sequence[Gain], scenes: int, passes: float | None) -> str:
 def _sentence(gain: Gain) -> str:
     measure = MEASURES[gain.measure]
     better = _sign(gain.measure) * gain.mean > 0
-    figures = (
-        f"{measure.title} {gain.mean:+.{measure.digits}f}{interval_text(gain, gain.measure, '+')}, p {p_text(gain.p)}"
-    )
+    figures = f"{measure.title} {gain_text(gain)}"
     if gain.p >= ALPHA:
         return f"Whether the ensemble differs from {gain.over}, these photos do not tell: {figures}."
     return f"The ensemble is {'better' if better else 'worse'} than {gain.over}: {figures}."
 
 
-def p_text(value: float) -> str:
-    """A chance as papers write it: `= 0.031`, or `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+def gain_text(gain: Gain) -> str:
+    """A difference with its interval and its chance."""
+    interval = interval_text(gain, gain.measure, "+")
+    return f"{gain.mean:+.{MEASURES[gain.measure].digits}f}{interval}, {chance(gain.p)}"
 
 
 def interval_text(found: Mean | Gain, measure: str, sign: str = "") -> str:

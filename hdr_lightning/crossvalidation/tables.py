@@ -6,11 +6,10 @@ from hdr_lightning.crossvalidation.outcome import (
     UNSEEN,
     Crossvalidation,
     FoldFigures,
-    Gain,
     Mean,
     Together,
+    gain_text,
     interval_text,
-    p_text,
 )
 from hdr_lightning.evaluation.results import MEASURES, SOURCE
 from hdr_lightning.report.tables import markdown_table
@@ -66,12 +65,6 @@ def _test_table(found: Together) -> str:
         rows.append([title, *(_mean(means.get(measure), measure) for measure in measures)])
     over = dict.fromkeys(gain.over for gain in found.gains)
     for reference in over:
-        of = {gain.measure: gain for gain in found.gains if gain.over == reference}
-        rows.append([f"ensemble over {reference}", *(_gain(of.get(measure)) for measure in measures)])
+        of = {gain.measure: gain_text(gain) for gain in found.gains if gain.over == reference}
+        rows.append([f"ensemble over {reference}", *(of.get(measure, "") for measure in measures)])
     return markdown_table(rows[0], rows[1:])
-
-
-def _gain(gain: Gain | None) -> str:
-    if gain is None:
-        return ""
-    return f"{gain.mean:+.{MEASURES[gain.measure].digits}f}{interval_text(gain, gain.measure, '+')}, p {p_text(gain.p)}"

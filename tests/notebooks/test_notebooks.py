@@ -1,7 +1,6 @@
 """Notebooks call the package and define nothing, hold no outputs, and run from the first cell to the last."""
 
 import ast
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -98,9 +97,6 @@ def test_notebooks_of_a_run(name, first_run, place, monkeypatch, capfd):
         assert "| none |" in shown[-1][1]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("hdr_lightning.ablation.outcome") is None, reason="ablations have no outcome yet"
-)
 @pytest.mark.parametrize("name", COMPARED)
 def test_notebooks_of_an_ablation(name, place, monkeypatch, capfd):
     monkeypatch.chdir(place)

@@ -75,12 +75,13 @@ def compare_points(
         raise InputError(f"--reference {reference}: there is no such point; there are {', '.join(names)}")
     outcome = Outcome(metric, maximise, reference or names[0], points, importances=dict(importances))
     outcome.facts = circumstances()
+    finished = {(point.name, seed) for point in points for seed in point.values}  # others may finish meanwhile
     costs: Costs = {}
     measured: Measured = {}
-    for _, runs, _ in trained:
+    for point, runs, _ in trained:
         for run in runs:
-            if steps_of(run) is not None and run.best.is_file():
-                measured.setdefault(run.folder.name, {})[run.seed] = measure_run(run, costs)
+            if (point.name, run.seed) in finished and run.best.is_file():
+                measured.setdefault(point.name, {})[run.seed] = measure_run(run, costs)
     _enter(outcome, measured)
     outcome.notes += _notes(outcome, trained, measured)
     return outcome

@@ -148,7 +148,7 @@ def draw_compared(found: ByMeasure, reference: str) -> Drawing:
         place.set_title(MEASURES[measure].title)
         place.margins(x=0.15)
         name_rows(place, names if place is axes[0] else [""] * len(names))
-    figure.supxlabel(f"difference from {reference}: green is better, red is worse, grey is not shown", fontsize=9.5)
+    figure.supxlabel(f"difference from {reference}: green is better, red is worse, grey may be chance", fontsize=9.5)
     return figure
 
 

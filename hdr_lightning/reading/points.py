@@ -109,5 +109,6 @@ def _draw_cost(axes: Axes, found: Sequence[tuple[PointOutcome, float]]) -> None:
         if math.isfinite(point.low):
             axes.plot([cost, cost], [point.low, point.high], color=color, linewidth=3, alpha=0.3)
         axes.plot([cost], [point.mean], "o", color=color, markersize=8)
-        axes.annotate(point.name, (cost, point.mean), (8, 5), textcoords="offset points", fontsize=8.5)
+        aside = (8, -13 if index % 2 else 5)  # of two that are close, one above and one below
+        axes.annotate(point.name, (cost, point.mean), aside, textcoords="offset points", fontsize=8.5)
     axes.margins(x=0.25, y=0.15)

@@ -136,12 +136,12 @@ def complete(file: Path) -> dict[str, Any]:
 
 def diff(first: Path, second: Path) -> list[Change]:
     """List what differs between two configurations, defaults included, so that no key is lost on the way."""
-    one, other = _written(complete(first)), _written(complete(second))
+    one, other = written(complete(first)), written(complete(second))
     keys = [*one, *(key for key in other if key not in one)]
     return [Change(key, one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys if one.get(key) != other.get(key)]
 
 
-def _written(config: Any) -> dict[str, str]:
+def written(config: Any) -> dict[str, str]:
     """Settings by their dotted keys, as they are given on the command line."""
     return {key: json.dumps(value) for key, value in flattened(config).items()}
 

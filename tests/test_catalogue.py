@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hdr_lightning.config import complete, flat
+from hdr_lightning.config import complete, written
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -143,12 +143,12 @@ NUMBERS = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_the_numbers_are_those_of_the_catalogue(name):
-    found = dict(flat(complete(CONFIGS / f"{name}.yaml")))
+    found = written(complete(CONFIGS / f"{name}.yaml"))
     assert {key: found.get(key) for key in NUMBERS[name]} == {key: shown(value) for key, value in NUMBERS[name].items()}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_early_stopping_and_flips_are_those_of_the_catalogue(path):
-    found = dict(flat(complete(path)))
+    found = written(complete(path))
     assert found["early_stopping.patience"] == ("20" if path.stem == "deblur_nafnet" else "15")
     assert found["data.flip"] == "0.5"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hdr_lightning.config import complete, flat
+from hdr_lightning.config import complete, written
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 ROOTS = {"demo", "nafnet_small", "restormer_combined_512"}
@@ -15,7 +15,7 @@ KIN = re.compile(r"^# As configs/(\w+\.yaml), but for: (.+)$", re.MULTILINE)
 
 @cache
 def settings(name):
-    return dict(flat(complete(CONFIGS / name)))
+    return written(complete(CONFIGS / name))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

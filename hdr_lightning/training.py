@@ -12,7 +12,13 @@ import yaml
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+    TQDMProgressBar,
+)
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -295,9 +301,11 @@ class EnhancementCLI(LightningCLI):
             own += [callbacks.MonitoredMetrics(), callbacks.ValidationTable()]
         if self.verb == "test":
             own += [callbacks.CountOpenings()]
-        if config.enable_progress_bar is not False and not watched_live():
-            own += [callbacks.LineProgress()]
-        config.callbacks = [*(config.callbacks or []), *own]
+        others = config.callbacks or []
+        if config.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in others):
+            # Lightning takes Rich's where that happens to be installed, which writes into itself in a notebook.
+            own += [TQDMProgressBar() if watched_live() else callbacks.LineProgress()]
+        config.callbacks = [*others, *own]
         config.plugins = [*(config.plugins or []), CheckpointWriter()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         if self.verb == "predict" and isinstance(trainer.strategy, ShardedStrategy | DeepSpeedStrategy):

@@ -22,6 +22,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from hdr_lightning.cli import main
 from hdr_lightning.data.files import read_photo
 from hdr_lightning.data.manifest import read_pairs
+from hdr_lightning.task import EnhancementTask
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +320,20 @@ def test_predict_writes_what_enhance_writes(trained, options, demo, tmp_path):
     assert written == sorted(path.name for path in (demo.parent / "source").iterdir())
     for name in written:
         assert (read_photo(folder / "photos" / name).pixels == read_photo(tmp_path / name).pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("live", "given", "bar"),
+    [(False, (), "LineProgress"), (True, (), "TQDMProgressBar"), (False, ("TQDMProgressBar",), "TQDMProgressBar")],
+)
+def test_there_is_one_progress_bar(live, given, bar, here, options, monkeypatch):
+    """Ours, whatever is installed, but for the one that is asked for."""
+    bars = []
+    monkeypatch.setattr("hdr_lightning.training.watched_live", lambda: live)
+    monkeypatch.setattr(EnhancementTask, "on_fit_start", lambda task: bars.append(task.trainer.progress_bar_callback))
+    words = [f"--trainer.callbacks+={name}" for name in given]
+    main(["fit", *options, "--trainer.fast_dev_run=1", *words])
+    assert [type(each).__name__ for each in bars] == [bar]
 
 
 def test_predict_needs_photos(trained, options, capsys):

@@ -93,8 +93,9 @@ class Study:
                 pruner=MedianPruner(n_startup_trials=4) if prune else NopPruner(),
                 load_if_exists=True,
             )
-            known = self.study.user_attrs.get(METRIC, metric)
-            self.study.set_user_attr(METRIC, known)
+            if METRIC not in self.study.user_attrs:
+                self.study.set_user_attr(METRIC, metric)
+            known = self.study.user_attrs[METRIC]
         if known != metric:
             raise InputError(f"{folder} holds a study of {known}: take --metric={known}, or another --output")
         if (self.study.direction == StudyDirection.MAXIMIZE) != maximise:
